@@ -1,0 +1,151 @@
+//! One connection to one relay: live subscriptions, batches, sessions and their fallback, fetching by id, uploads,
+//! and the budget that they share (SPEC §7).
+//!
+//! [`RelayLink`] is a machine: the shell hands it frames, results of checks and commits, and commands; it yields
+//! frames to send, events to check, and what became of each batch.
+
+use std::sync::Arc;
+
+use nostr::event::EventId;
+use nostr::filter::Filter;
+
+use crate::model::{BatchId, BatchReport, BatchRequest};
+use crate::strategy::CheckVerdict;
+
+/// The number of a live subscription, chosen by who asks for it.
+pub type LiveKey = u64;
+
+/// A live subscription that should be open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveSubscription {
+    /// Its number. The same key with other filters replaces what was open under it, without a gap.
+    pub key: LiveKey,
+    /// Its filters, without `limit`; the link adds `limit: 0`, or `since` now where the relay mishandles that.
+    pub filters: Vec<Filter>,
+}
+
+/// What the manager asks of a connection.
+#[derive(Debug, Clone)]
+pub enum LinkCommand {
+    /// These live subscriptions, and no others, are to be open: what is new is opened before what is gone is closed.
+    Live(Vec<LiveSubscription>),
+    /// Carry this batch; it ends in one [`LinkOutput::BatchDone`], unless it is cancelled.
+    Batch(BatchRequest),
+    /// Give up this batch; no report follows.
+    Cancel(BatchId),
+}
+
+/// Ties what the shell brings back to what the link asked for.
+pub type Token = u64;
+
+/// An event that the shell is to check, in the order of the wire.
+#[derive(Debug, Clone)]
+pub struct CheckJob {
+    /// Comes back in [`RelayLink::checked`].
+    pub token: Token,
+    /// The event as JSON, unparsed.
+    pub json: String,
+    /// What it was asked by.
+    pub filters: Arc<[Filter]>,
+    /// Whether it is to be stored when it is valid and new.
+    pub store: bool,
+}
+
+/// What the checks said of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// The job.
+    pub token: Token,
+    /// Its id as claimed; zeros where the JSON can't be read.
+    pub id: EventId,
+    /// Its time: checked where the verdict is `New`, on record where `Known`.
+    pub created_at: u64,
+    /// The verdict.
+    pub verdict: CheckVerdict,
+}
+
+/// What a connection tells the shell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinkOutput {
+    /// Send this frame.
+    Send(String),
+    /// Check this event; every job is answered, in any order.
+    Check(CheckJob),
+    /// A batch has ended, and every event of it is accounted for.
+    BatchDone(Box<BatchReport>),
+    /// Something happened that the manager or an observer wants to know.
+    Notice(LinkNotice),
+    /// The connection is beyond repair: close it, with this reason.
+    Close(String),
+}
+
+/// What happened on a connection, for the manager, metrics and traces.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LinkNotice {
+    /// The relay asked us to slow down; nothing must be asked of it during the cool-down.
+    RateLimited {
+        /// Its words.
+        text: String,
+    },
+    /// A live subscription was refused or doesn't fit the budget: live sync is incomplete.
+    LiveRefused {
+        /// Which one.
+        key: LiveKey,
+        /// Why.
+        text: String,
+    },
+    /// A live subscription that was refused before is open.
+    LiveRestored {
+        /// Which one.
+        key: LiveKey,
+    },
+    /// A session passed from one strategy to the next.
+    FellBack {
+        /// The batch.
+        batch: BatchId,
+        /// The strategy that gave up.
+        from: String,
+        /// The strategy that took over; empty where none was left.
+        to: String,
+        /// Why.
+        reason: String,
+        /// Whether this is the first time on this connection that `from` turned out unsupported: worth a warning.
+        first: bool,
+    },
+    /// A session began.
+    SessionStarted {
+        /// The batch.
+        batch: BatchId,
+        /// The session, unique within the connection.
+        session: u64,
+        /// Its strategy.
+        strategy: String,
+        /// Its filter, as JSON, cut to a readable length.
+        filter: String,
+        /// Its window.
+        window: crate::strategy::Window,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// The batch.
+        batch: BatchId,
+        /// The session.
+        session: u64,
+        /// Rounds or pages.
+        rounds: u64,
+        /// `complete`, or the reason.
+        outcome: String,
+    },
+    /// An event failed a check and was dropped.
+    Bad {
+        /// Why.
+        reason: crate::strategy::BadEvent,
+    },
+    /// The relay wants NIP-42 authentication.
+    AuthRequired {
+        /// The challenge of its AUTH message.
+        challenge: String,
+    },
+}

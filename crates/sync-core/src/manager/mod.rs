@@ -1,0 +1,116 @@
+//! All relays together: inputs with the time they happened, outputs for the shell (SPEC §5, §6, §9, §10).
+
+mod status;
+
+pub use status::{RelayReport, StatusReport, Totals};
+
+use crate::link::{LinkCommand, LinkNotice};
+use crate::model::{BatchReport, ConnectionStatus, HealthState, RelayUrl};
+use crate::store::{FeedPage, FeedSeq, StateWrite};
+use crate::strategy::RelayProfile;
+use crate::transport::{Fault, Target};
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ManagerInput {
+    /// A piece of the accepted feed, in order, without gaps.
+    Feed(FeedPage),
+    /// An attempt succeeded.
+    Connected {
+        /// The relay.
+        relay: RelayUrl,
+        /// What it says of itself.
+        profile: RelayProfile,
+    },
+    /// An attempt failed.
+    ConnectFailed {
+        /// The relay.
+        relay: RelayUrl,
+        /// Why.
+        fault: Fault,
+    },
+    /// A connection ended, whoever ended it.
+    Disconnected {
+        /// The relay.
+        relay: RelayUrl,
+        /// Why; `None` where the manager asked for it.
+        fault: Option<Fault>,
+    },
+    /// A batch ended.
+    BatchDone {
+        /// The relay.
+        relay: RelayUrl,
+        /// How.
+        report: Box<BatchReport>,
+        /// The head of the feed when every verdict on the batch was in: the barrier of the completion check.
+        feed_head: FeedSeq,
+    },
+    /// Something happened on a connection.
+    Notice {
+        /// The relay.
+        relay: RelayUrl,
+        /// What.
+        notice: LinkNotice,
+    },
+    /// The deadline of `next_timeout` has passed.
+    Timeout,
+    /// The process is stopping: close everything, and persist it.
+    Shutdown,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ManagerOutput {
+    /// Connect; answered by `Connected` or `ConnectFailed`.
+    Connect(Target),
+    /// Close the connection, or give up the attempt; answered by `Disconnected`.
+    Disconnect {
+        /// The relay.
+        relay: RelayUrl,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Tell an open connection.
+    Link {
+        /// The relay.
+        relay: RelayUrl,
+        /// What.
+        command: LinkCommand,
+    },
+    /// Write these records.
+    Persist(Vec<StateWrite>),
+    /// A relay's status changed.
+    Status {
+        /// The relay.
+        relay: RelayUrl,
+        /// What it was.
+        from: ConnectionStatus,
+        /// What it is.
+        to: ConnectionStatus,
+        /// Why: for a degraded relay what is missing, for a disconnected one the fault.
+        reason: String,
+    },
+    /// A relay's health changed.
+    Health {
+        /// The relay.
+        relay: RelayUrl,
+        /// What it is.
+        state: HealthState,
+    },
+    /// A bound was hit (SPEC §13).
+    LimitHit {
+        /// Its key in `[limits]`.
+        limit: &'static str,
+        /// What it concerns, and the bound.
+        text: String,
+    },
+    /// Worth a warning.
+    Warn {
+        /// The relay.
+        relay: RelayUrl,
+        /// What.
+        text: String,
+    },
+}

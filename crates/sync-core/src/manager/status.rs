@@ -1,0 +1,68 @@
+//! What an operator sees of the relays: the document behind `GET /status` and `grasp-sync status` (CONTRACT.md).
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ConnectionStatus, HealthState, RelayUrl};
+
+/// One relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayReport {
+    /// Normalised address.
+    pub url: RelayUrl,
+    /// SPEC §6.
+    pub status: ConnectionStatus,
+    /// SPEC §12.
+    pub health: HealthState,
+    /// Why it isn't `Connected`; empty where it is.
+    pub reason: String,
+    /// Strategies that carried its last batches, joined by commas; empty before the first.
+    pub strategy: String,
+    /// Confirmed repositories.
+    pub repos: u64,
+    /// Confirmed root events.
+    pub root_events: u64,
+    /// Batches in flight.
+    pub pending_batches: u64,
+    /// Events that came from this relay into the store since the process started.
+    pub events_stored: u64,
+    /// Unix seconds; `None` for never.
+    pub last_connected: Option<u64>,
+    /// The last fault of its connection.
+    pub last_error: Option<String>,
+}
+
+/// All relays, with sums.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The program's version.
+    pub version: String,
+    /// Unix seconds of this report.
+    pub at: u64,
+    /// Sums.
+    pub totals: Totals,
+    /// Every relay that is known, by address.
+    pub relays: Vec<RelayReport>,
+}
+
+/// Sums over the relays, and the store's size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Relays known.
+    pub relays: u64,
+    /// Relays with an open connection.
+    pub connected: u64,
+    /// Relays whose history is complete.
+    pub complete: u64,
+    /// Relays with something missing.
+    pub degraded: u64,
+    /// Relays given up but for a daily try.
+    pub dead: u64,
+    /// Repositories that are followed.
+    pub repos: u64,
+    /// Root events that are followed.
+    pub root_events: u64,
+    /// Batches in flight.
+    pub pending_batches: u64,
+    /// Events in the store.
+    pub store_events: u64,
+}

@@ -1,0 +1,16 @@
+//! The terms of the field (SPEC §5, §6): relays, repositories, statuses, batches.
+
+mod address;
+mod batch;
+mod relay_url;
+mod state;
+mod status;
+
+pub use address::{RepoAddress, RepoAddressError, kinds};
+pub use batch::{
+    BatchId, BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
+    PendingBatch, PendingItems, SyncMethod,
+};
+pub use relay_url::{RelayUrl, RelayUrlError};
+pub use state::{PendingSyncIndex, RelayState, RelaySyncIndex, RepoSyncIndex, RepoSyncNeeds};
+pub use status::{ConnectionStatus, HealthState};

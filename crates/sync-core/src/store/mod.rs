@@ -1,0 +1,226 @@
+//! What the shell provides as storage.
+//!
+//! Calls block for the time of a disk access, [`EventStore::submit`] as long as the writer's queue is full:
+//! that is the back-pressure. None is called while a decision is made but those of [`LocalSets`].
+
+mod txn;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use nostr::event::{Event, EventId};
+use nostr::filter::Filter;
+use serde::{Deserialize, Serialize};
+
+pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
+
+use crate::admission::{DeferReason, RejectReason};
+use crate::model::{RelayUrl, RepoAddress};
+use crate::strategy::{SetView, Window};
+
+/// A place in the accepted feed; the first is 1.
+pub type FeedSeq = u64;
+
+/// Why the store could not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The map or the disk is full: nothing was written, nothing was lost; intake must stop until there is room.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// Reading or writing failed.
+    #[error("the store failed: {0}")]
+    Io(String),
+    /// What was read makes no sense.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    /// It is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What the store knows of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownEvent {
+    /// The time on record, unix seconds.
+    pub created_at: u64,
+    /// Whether it is stored; otherwise it was kept out (rejected, superseded, deleted, expired, deferred).
+    pub stored: bool,
+}
+
+/// What became of a submitted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IntakeOutcome {
+    /// In the store, durably.
+    Stored,
+    /// Was in the store already.
+    Duplicate,
+    /// Kept aside until something it depends on arrives.
+    Deferred(DeferReason),
+    /// Kept out; its id is remembered, so that it isn't fetched again.
+    Rejected(RejectReason),
+}
+
+/// Events on their way in, all from one source.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Checked events (id and signature).
+    pub events: Vec<Event>,
+    /// The relay that sent them; `None` for an import.
+    pub relay: Option<RelayUrl>,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// Called once, from the writer's thread, after the commit that the answer depends on. Must not block.
+pub type Reply = Box<dyn FnOnce(Result<Vec<IntakeOutcome>, StoreError>) + Send>;
+
+/// A change to what is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FeedChange {
+    /// An event was accepted and is stored.
+    Accepted(Arc<Event>),
+    /// An accepted event is gone: superseded, deleted, expired, or its repository was withdrawn.
+    Removed {
+        /// Its id.
+        id: EventId,
+        /// Its kind.
+        kind: u16,
+        /// The repository, for an announcement.
+        address: Option<RepoAddress>,
+    },
+}
+
+/// One entry of the accepted feed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedEntry {
+    /// Its place.
+    pub seq: FeedSeq,
+    /// What changed.
+    pub change: FeedChange,
+}
+
+/// A piece of the feed. Entries whose event was removed since are left out, so `upto` may pass the last entry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FeedPage {
+    /// Entries in order.
+    pub entries: Vec<FeedEntry>,
+    /// Everything up to and including this place has been told.
+    pub upto: FeedSeq,
+    /// The newest place at the time of reading.
+    pub head: FeedSeq,
+}
+
+/// Named rooms for small records, kept as bytes that only their owner reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum StateTable {
+    /// `RelayState` by relay URL.
+    Relay,
+    /// What is tried and not complete, by relay URL.
+    Failed,
+    /// Health by relay URL.
+    Health,
+    /// Drained windows by relay and filter.
+    Coverage,
+    /// What strategies remember, by relay and strategy.
+    Remembered,
+}
+
+/// A write to a [`StateTable`]: `None` removes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateWrite {
+    /// Which room.
+    pub table: StateTable,
+    /// Which record, at most 500 bytes.
+    pub key: Vec<u8>,
+    /// Its new value.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The local sets that sessions reconcile against; the part of the store that [`crate::link`] may call.
+pub trait LocalSets {
+    /// What we have or don't want (matching events, and what `relay` has offered and was kept out) for `filter` in
+    /// `window`. Cheap to make; each call on the view reads the store as it is then.
+    fn view<'a>(&'a self, filter: &Filter, window: Window, relay: &RelayUrl) -> Box<dyn SetView + 'a>;
+
+    /// What is known of each id, in order.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn known(&self, ids: &[EventId]) -> Result<Vec<Option<KnownEvent>>, StoreError>;
+
+    /// A stored event, for an upload.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
+}
+
+/// The events, the feed of what is accepted, and the state of the synchronisation.
+pub trait EventStore: LocalSets + Send + Sync {
+    /// Visits the stored events that match any of `filters`, each once, newest first, lowest id first on ties;
+    /// each filter's `limit` bounds what it contributes.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn query(
+        &self,
+        filters: &[Filter],
+        now: u64,
+        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// Hands events to the writer: blocks while its queue is full. `reply` gets one outcome for each event, in order.
+    ///
+    /// # Errors
+    /// The writer is gone; `reply` was not called.
+    fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError>;
+
+    /// Writes state records, durably, before it returns.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), StoreError>;
+
+    /// All records of a room, by ascending key.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn read_state(&self, table: StateTable) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+
+    /// The feed after `after`, at most `max` places further.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn feed(&self, after: FeedSeq, max: usize) -> Result<FeedPage, StoreError>;
+
+    /// The newest place in the feed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn feed_head(&self) -> Result<FeedSeq, StoreError>;
+
+    /// Calls `wake` from the writer's thread after every commit that moved the feed's head. Must not block. One
+    /// listener at a time: the last one set.
+    fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>);
+
+    /// Judges again whatever was stored without having been judged under the present policy; and removes what has
+    /// expired by `now`. Returns how many events were judged.
+    ///
+    /// # Errors
+    /// The store failed; what was judged so far stands.
+    fn judge_backlog(&self, now: u64) -> Result<u64, StoreError>;
+
+    /// Stored events.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn event_count(&self) -> Result<u64, StoreError>;
+
+    /// Rows of the rejected index: hot, cold.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn rejected_count(&self) -> Result<(u64, u64), StoreError>;
+}
