@@ -4,16 +4,15 @@
 //! room in a queue) and never for one thing alone, so that no queue can hold up another. It stops reading the
 //! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
-use sync_core::model::{BatchId, BatchOutcome, BatchReport, RelayUrl, SyncMethod};
+use sync_core::model::{BatchReport, RelayUrl};
 use sync_core::store::{EventStore, FeedSeq};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
-use telemetry::metrics::Metrics;
-use telemetry::spans::BatchSpan;
+use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Clock;
 use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS};
 use crate::local::Local;
+use crate::trace::Traces;
 
 /// Frames taken from the socket at once.
 const READ_AT_ONCE: usize = 256;
@@ -28,6 +28,10 @@ const READ_AT_ONCE: usize = 256;
 const MAX_BACKLOG: usize = 4_096;
 /// Frames between the link and the socket.
 const SEND_QUEUE: usize = 64;
+/// How long a request by id or an upload may stay without an answer, milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// How long a connection may take to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the link has to send or to tell before nothing more is read.
 const MAX_PENDING: usize = 1_024;
 
@@ -86,10 +90,13 @@ pub async fn drive(
         told: VecDeque::new(),
         bytes_waiting: 0,
         owed: 0,
-        spans: HashMap::new(),
+        traces: Traces::default(),
         close: None,
     };
 
+    // Kept across turns, so that a connection doesn't lose its place in the queue for one; polled only while there
+    // is something to hand over.
+    let mut place = Box::pin(shared.ingest.place());
     let fault = loop {
         driver.drain();
         if let Some(reason) = driver.close.take() {
@@ -113,11 +120,12 @@ pub async fn drive(
                 // The writer has ended; its fault comes by the branch above.
                 Err(_) => driver.frames.clear(),
             },
-            place = shared.ingest.place(), if !driver.jobs.is_empty() => match place {
-                Some(place) => {
+            got = &mut place, if !driver.jobs.is_empty() => match got {
+                Some(got) => {
+                    place.set(shared.ingest.place());
                     let jobs = driver.jobs.drain(..driver.jobs.len().min(MAX_JOBS)).collect();
                     driver.owed += 1;
-                    shared.ingest.submit(place, jobs, relay.clone(), answers.clone());
+                    shared.ingest.submit(got, jobs, relay.clone(), answers.clone());
                 }
                 None => break None,
             },
@@ -144,11 +152,14 @@ pub async fn drive(
         driver.answer(answer);
         driver.drain();
     }
-    let reason = fault.as_ref().map_or_else(|| "the connection was closed by us".to_owned(), |fault| fault.text.clone());
+    let reason =
+        fault.as_ref().map_or_else(|| "the connection was closed by us".to_owned(), |fault| fault.text.clone());
     driver.link.lost(&reason);
     driver.drain();
     drop(frames);
-    writer.abort();
+    if !writer.is_finished() && tokio::time::timeout(GOOD_BYE, &mut writer).await.is_err() {
+        writer.abort();
+    }
     for event in std::mem::take(&mut driver.told) {
         if events.send((relay.clone(), event)).await.is_err() {
             return;
@@ -186,7 +197,7 @@ struct Driver {
     bytes_waiting: usize,
     /// Pieces of work that the ingest has not settled.
     owed: usize,
-    spans: HashMap<BatchId, (BatchSpan, Instant)>,
+    traces: Traces,
     close: Option<String>,
 }
 
@@ -201,7 +212,7 @@ impl Driver {
     fn receive(&mut self, frames: Vec<String>) {
         let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
         let bytes: usize = frames.iter().map(String::len).sum();
-        self.shared.metrics.bytes(self.relay.as_str(), "down", bytes as u64);
+        self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
         for frame in frames {
             self.link.frame(frame, &Local(&*store), now);
         }
@@ -228,15 +239,8 @@ impl Driver {
 
     fn command(&mut self, command: LinkCommand) {
         match &command {
-            LinkCommand::Batch(request) => {
-                let span = BatchSpan::open(self.relay.as_str(), request);
-                self.spans.insert(request.id, (span, Instant::now()));
-            }
-            LinkCommand::Cancel(batch) => {
-                if let Some((span, _)) = self.spans.remove(batch) {
-                    span.superseded();
-                }
-            }
+            LinkCommand::Batch(request) => self.traces.begin(&self.relay, request),
+            LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
             LinkCommand::Live(_) => {}
         }
         let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
@@ -247,7 +251,7 @@ impl Driver {
         while let Some(output) = self.link.poll() {
             match output {
                 LinkOutput::Send(frame) => {
-                    self.shared.metrics.bytes(self.relay.as_str(), "up", frame.len() as u64);
+                    self.shared.metrics.bytes(self.relay.as_str(), Direction::Up, frame.len() as u64);
                     self.frames.push_back(frame);
                 }
                 LinkOutput::Check(job) => {
@@ -266,13 +270,7 @@ impl Driver {
     }
 
     fn batch_done(&mut self, report: Box<BatchReport>) {
-        let methods = report.methods.iter().map(SyncMethod::as_str).collect::<Vec<_>>().join(",");
-        let confirmed = report.outcome == BatchOutcome::Confirmed;
-        if let Some((span, started)) = self.spans.remove(&report.id) {
-            let outcome = if confirmed { "confirmed" } else { "failed" };
-            self.shared.metrics.batch_done(&methods, span.reason(), outcome, started.elapsed().as_secs_f64());
-            span.done(&report);
-        }
+        self.traces.end(&report, &self.shared.metrics);
         // A head that can't be read must not let a barrier pass: the last place there can be never comes.
         let feed_head = self.shared.store.feed_head().unwrap_or_else(|error| {
             tracing::error!(%error, "can't read the head of the feed");
@@ -282,24 +280,12 @@ impl Driver {
     }
 
     fn observe(&mut self, notice: &LinkNotice) {
+        self.traces.observe(notice);
         match notice {
-            LinkNotice::FellBack { batch, from, to, reason, first } => {
+            LinkNotice::FellBack { from, to, reason, first, .. } => {
                 self.shared.metrics.fallback(from, to);
-                if let Some((span, _)) = self.spans.get(batch) {
-                    span.fell_back(from, to, reason);
-                }
                 if *first {
                     tracing::warn!(relay = %self.relay, strategy = %from, next = %to, %reason, "strategy not supported by this relay");
-                }
-            }
-            LinkNotice::SessionStarted { batch, session, strategy, filter, window } => {
-                if let Some((span, _)) = self.spans.get_mut(batch) {
-                    span.session_started(*session, strategy, filter, (window.since, window.until));
-                }
-            }
-            LinkNotice::SessionEnded { batch, session, rounds, outcome } => {
-                if let Some((span, _)) = self.spans.get_mut(batch) {
-                    span.session_ended(*session, *rounds, outcome);
                 }
             }
             LinkNotice::RateLimited { text } => {

@@ -82,8 +82,13 @@ impl Ingest {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let threads = (0..cores)
             .map(|core| {
-                let checker =
-                    Checker { store: Arc::clone(&store), limits, clock, metrics: metrics.clone(), work: Arc::clone(&work) };
+                let checker = Checker {
+                    store: Arc::clone(&store),
+                    limits,
+                    clock,
+                    metrics: metrics.clone(),
+                    work: Arc::clone(&work),
+                };
                 std::thread::Builder::new().name(format!("ingest-{core}")).spawn(move || checker.run())
             })
             .collect::<Result<_, _>>()?;

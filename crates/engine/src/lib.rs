@@ -11,11 +11,12 @@
 //! so that neither can hold up the other.
 
 pub mod clock;
-pub mod daemon;
+
 pub mod driver;
 pub mod ingest;
 pub mod once;
 
 mod local;
+mod trace;
 
 pub use clock::Clock;
