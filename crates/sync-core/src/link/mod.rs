@@ -4,6 +4,8 @@
 //! [`RelayLink`] is a machine: the shell hands it frames, results of checks and commits, and commands; it yields
 //! frames to send, events to check, and what became of each batch.
 
+mod answers;
+mod batches;
 mod fetch;
 mod inbox;
 mod live;
