@@ -1,6 +1,5 @@
 //! From a relay's address to an open byte stream: resolution, the guard, TCP, TLS.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
