@@ -7,6 +7,7 @@
 
 mod config;
 mod session;
+mod wire;
 
 use sync_core::model::SyncMethod;
 use sync_core::nostr::filter::Filter;

@@ -13,11 +13,12 @@ use sync_core::nostr::event::EventId;
 use sync_core::response::{Meaning, Said};
 use sync_core::strategy::{
     Input, KeyRange, Message, Output, ProtocolError, SessionOutcome, SessionRequest, SetView, SubId, SyncSession,
-    duration_text,
+    Window, duration_text,
 };
 use sync_core::{MonoMillis, Now};
 
 use crate::config::{MIN_FRAME, Settings};
+use crate::wire;
 
 /// The session's only subscription.
 const SUB: SubId = 0;
@@ -159,15 +160,18 @@ impl NegentropySession {
             let text = format!("speaks version {version:#04x} of the protocol at most, not {PROTOCOL_VERSION:#04x}");
             return Err(End::open(SessionOutcome::Unsupported { text }));
         }
-        let (mut have, mut need) = (Vec::new(), Vec::new());
-        let reply = open.machine.reconcile_with_ids(payload, &mut have, &mut need).map_err(|error| {
-            let text = format!("a reconciliation message can't be read: {error}");
+        let unreadable = |what: &dyn std::fmt::Display| {
+            let text = format!("a reconciliation message can't be read: {what}");
             if first && !self.request.proven {
                 End::open(SessionOutcome::Unsupported { text })
             } else {
                 End::protocol(text)
             }
-        })?;
+        };
+        wire::check(payload).map_err(|what| unreadable(&what))?;
+        let (mut have, mut need) = (Vec::new(), Vec::new());
+        let reply =
+            open.machine.reconcile_with_ids(payload, &mut have, &mut need).map_err(|error| unreadable(&error))?;
         open.deadline = deadline;
         let until = open.until;
 
@@ -184,7 +188,7 @@ impl NegentropySession {
         self.out.push_back(Output::Progress { items });
 
         let Some(payload) = reply else {
-            let window = sync_core::strategy::Window { until, ..self.request.window };
+            let window = Window { until, ..self.request.window };
             if window.since <= window.until {
                 self.out.push_back(Output::Drained(window));
             }
