@@ -6,6 +6,7 @@
 //! relay's budget. It never sees an event that didn't pass the checks, and it fetches nothing by id itself: it
 //! says what it needs ([`Output::Need`]), and what becomes of each id is accounted for outside.
 
+mod config;
 mod set;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
+pub use config::{Section, duration_text, parse_duration_ms};
 pub use set::{ItemKey, KeyRange, SetView, VecSet, fingerprint_of};
 
 use crate::model::SyncMethod;
