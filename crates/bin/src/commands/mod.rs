@@ -1,0 +1,71 @@
+//! The commands, one module each: what they do once command line and configuration are understood.
+
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod export;
+pub mod import;
+pub mod run;
+pub mod status;
+pub mod store;
+pub mod strategies;
+pub mod sync;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cli::{Cli, Command, Common};
+use crate::config::{Config, Environment, Loaded};
+use crate::exit::{CliError, Exit};
+use crate::output::say;
+use crate::strategies::{Registry, Strategies};
+
+/// A configuration ready for work: checked by the strategies too.
+#[derive(Clone)]
+pub struct Context {
+    /// The flags that go for every command.
+    pub common: Common,
+    /// The configuration.
+    pub config: Config,
+    /// The strategies, made of their sections.
+    pub strategies: Strategies,
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// Why it could not be done; [`CliError::exit`] is the exit code.
+pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit, CliError> {
+    let Cli { common, command } = cli;
+    let load = || Loaded::read(&common.flags(), env);
+    let context = |loaded: Loaded| -> Result<Context, CliError> {
+        let strategies = registry.build(&loaded)?;
+        Ok(Context { common: common.clone(), config: loaded.config, strategies })
+    };
+    match command {
+        Command::Run(args) => {
+            let loaded = load()?;
+            loaded.check_for_run()?;
+            loaded.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
+            run::run(args, context(loaded)?)
+        }
+        Command::Sync(args) => {
+            if let Some(text) = registry.unknown(&args.strategies) {
+                return Err(CliError::Usage(format!("--strategy: {text}")));
+            }
+            sync::run(args, context(load()?)?)
+        }
+        Command::Demo(args) => demo::run(args, context(load()?)?),
+        Command::Import(args) => import::run(&args, &context(load()?)?),
+        Command::Export(args) => export::run(&args, &context(load()?)?.config),
+        Command::Status(args) => status::run(&args, || Ok(load()?.config)),
+        Command::Config { command } => config::run(&command, &load()?, registry),
+        Command::Strategies(args) => strategies::run(&args, &load()?, registry),
+        Command::Store { command } => store::run(command, &context(load()?)?.config),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}
+
+/// Unix seconds; 0 where the clock is before 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,36 @@
+//! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
+
+pub mod admin;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod output;
+pub mod store;
+pub mod strategies;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use config::Environment;
+use exit::Exit;
+use strategies::Registry;
+
+/// Does what `args` (the program's name first) ask, and says why where it can't.
+pub fn main(args: impl IntoIterator<Item = OsString>, registry: &Registry, env: &Environment) -> Exit {
+    let cli = match cli::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. There is nobody to tell where it can't be printed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    commands::dispatch(cli, registry, env).unwrap_or_else(|error| {
+        if !matches!(error, exit::CliError::OutputClosed) {
+            output::say(format_args!("error: {error}"));
+        }
+        error.exit()
+    })
+}

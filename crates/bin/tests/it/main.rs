@@ -1,0 +1,12 @@
+//! The program from its command line, and `import` and `export` over a store in memory.
+
+mod command_line;
+mod config_errors;
+mod config_layers;
+mod example_file;
+mod import_export;
+mod memory;
+mod output_closed;
+mod program;
+mod status_endpoint;
+mod strategies_listed;
