@@ -90,14 +90,16 @@ pub async fn run(
     }
     let reading = Arc::clone(&store);
     let restored = spawn_store(move || {
-        RestoredState::decode(
+        Ok(RestoredState::from_rows(
             reading.read_state(StateTable::Relay)?,
             reading.read_state(StateTable::Failed)?,
             reading.read_state(StateTable::Health)?,
-        )
-        .map_err(|error| StoreError::Corrupt(error.to_string()))
+        ))
     })
     .await?;
+    for problem in &restored.problems {
+        tracing::warn!("{problem}");
+    }
 
     let (persister, persisting) = persist::start(Arc::clone(&store), shown.health.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);

@@ -9,13 +9,14 @@ use crate::time::Now;
 impl RelayLink {
     pub(super) fn begin(&mut self, request: BatchRequest, now: Now) {
         let strategies = &self.config.strategies;
-        let order: Vec<usize> = match &request.strategies {
-            None => (0..strategies.len()).collect(),
-            Some(names) => names
-                .iter()
-                .filter_map(|name| strategies.iter().position(|strategy| strategy.descriptor().name == *name))
-                .collect(),
-        };
+        let named = request.strategies.iter().flatten();
+        let mut order: Vec<usize> = named
+            .filter_map(|name| strategies.iter().position(|strategy| strategy.descriptor().name == *name))
+            .collect();
+        if order.is_empty() {
+            // Nothing was asked for, or nothing of it is configured here.
+            order = (0..strategies.len()).collect();
+        }
         let carried = Carried {
             parts: request.filters.iter().cloned().map(Part::new).collect(),
             order,

@@ -138,6 +138,9 @@ pub struct StateWrite {
     pub value: Option<Vec<u8>>,
 }
 
+/// A record of a [`StateTable`]: key and value.
+pub type StateRecord = (Vec<u8>, Vec<u8>);
+
 /// The local sets that sessions reconcile against; the part of the store that [`crate::link`] may call.
 pub trait LocalSets {
     /// What we have or don't want (matching events, and what `relay` has offered and was kept out) for `filter` in
@@ -187,7 +190,7 @@ pub trait EventStore: LocalSets + Send + Sync {
     ///
     /// # Errors
     /// The store can't be read.
-    fn read_state(&self, table: StateTable) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn read_state(&self, table: StateTable) -> Result<Vec<StateRecord>, StoreError>;
 
     /// The feed after `after`, at most `max` places further.
     ///
