@@ -1,5 +1,6 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
 
+pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;

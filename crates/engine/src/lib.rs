@@ -1,1 +1,23 @@
-//! engine
+//! The shell: owns sockets, timers, threads and the store, and drives the machines of `sync-core` with them.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`ingest`] | the threads that check events and hand them to the store |
+//! | [`driver`] | one connection: a [`sync_core::link::RelayLink`] between socket and ingest |
+//! | [`daemon`] | the manager's task, the feed, connecting, persisting, status |
+//! | [`once`] | one historic sync with one relay |
+//!
+//! Every channel is bounded. The manager awaits nothing while it decides; a relay's task never waits for the manager,
+//! so that neither can hold up the other.
+
+pub mod clock;
+pub mod daemon;
+
+pub mod driver;
+pub mod ingest;
+pub mod once;
+
+mod local;
+mod trace;
+
+pub use clock::Clock;

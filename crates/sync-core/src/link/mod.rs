@@ -4,6 +4,16 @@
 //! [`RelayLink`] is a machine: the shell hands it frames, results of checks and commits, and commands; it yields
 //! frames to send, events to check, and what became of each batch.
 
+mod answers;
+mod batches;
+mod fetch;
+mod inbox;
+mod live;
+mod machine;
+mod part;
+mod session;
+mod wire;
+
 use std::sync::Arc;
 
 use nostr::event::EventId;
@@ -11,6 +21,8 @@ use nostr::filter::Filter;
 
 use crate::model::{BatchId, BatchReport, BatchRequest};
 use crate::strategy::CheckVerdict;
+
+pub use machine::{LinkConfig, RelayLink};
 
 /// The number of a live subscription, chosen by who asks for it.
 pub type LiveKey = u64;
@@ -143,6 +155,8 @@ pub enum LinkNotice {
         /// Why.
         reason: crate::strategy::BadEvent,
     },
+    /// A frame that can't be read.
+    Garbage,
     /// The relay wants NIP-42 authentication.
     AuthRequired {
         /// The challenge of its AUTH message.

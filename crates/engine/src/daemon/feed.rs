@@ -1,0 +1,64 @@
+//! Follows the store's feed: every page in order, from the beginning, by number; a wake-up that is lost or late costs
+//! time, never an entry.
+
+use std::sync::Arc;
+
+use sync_core::model::kinds;
+use sync_core::store::{EventStore, FeedChange, FeedPage, FeedSeq};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Pages between the store and the manager.
+pub(super) const PAGES: usize = 4;
+/// Places in one page.
+const PAGE: usize = 1_000;
+/// Pause after the store could not be read.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Sends the feed's pages, stripped of what the manager doesn't act on, until `cancel`.
+pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedPage>, cancel: CancellationToken) {
+    let (wake, mut woken) = watch::channel::<FeedSeq>(0);
+    store.on_feed(Box::new(move |head| {
+        wake.send_replace(head);
+    }));
+    let mut after = 0;
+    let mut told = None;
+    loop {
+        woken.mark_unchanged();
+        let reading = Arc::clone(&store);
+        match tokio::task::spawn_blocking(move || reading.feed(after, PAGE)).await {
+            Ok(Ok(mut page)) => {
+                let more = page.upto < page.head;
+                after = page.upto;
+                page.entries.retain(|entry| match &entry.change {
+                    FeedChange::Accepted(event) => is_of_interest(event.kind.as_u16()),
+                    FeedChange::Removed { kind, .. } => is_of_interest(*kind),
+                });
+                if told != Some(after) {
+                    told = Some(after);
+                    if pages.send(page).await.is_err() {
+                        return;
+                    }
+                }
+                if more {
+                    continue;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "can't read the feed");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            Err(_) => return,
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            changed = woken.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What changes what is wanted (SPEC §9).
+fn is_of_interest(kind: u16) -> bool {
+    matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind)
+}

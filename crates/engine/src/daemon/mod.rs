@@ -1,0 +1,369 @@
+//! The daemon: the manager's task, and the hands that carry out what it decides.
+//!
+//! One task owns the [`SyncManager`]. It takes what happened (feed, connections, batches, deadlines), drains the
+//! manager, and hands on: connection attempts to tasks of their own, commands to the connections, records to the
+//! persister. Nothing is awaited between an input and its outputs.
+
+mod feed;
+mod persist;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::Now;
+use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
+use sync_core::model::{ConnectionStatus, RelayUrl};
+use sync_core::store::{StateTable, StoreError};
+use sync_core::strategy::{Direction, StrategyOrder};
+use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
+use telemetry::metrics::{AttemptResult, Tier};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{self, Driven, RelayEvent, Shared};
+use crate::local::blocking;
+
+/// What connections may have told before the manager hears it.
+const EVENTS: usize = 1_024;
+/// Results of connection attempts under way; more wait in their tasks.
+const ATTEMPTS: usize = 64;
+/// How often the status document is made anew.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How long connections may take to end at shutdown; the process promises five seconds in all.
+const GOOD_BYE: Duration = Duration::from_secs(3);
+
+/// How the daemon is to run.
+pub struct DaemonConfig {
+    /// What the manager decides by.
+    pub manager: ManagerConfig,
+    /// Strategies in order of preference.
+    pub strategies: StrategyOrder,
+    /// Relays with an order of their own.
+    pub relay_strategies: HashMap<RelayUrl, StrategyOrder>,
+    /// How long nothing is asked of a relay that spoke of rate limits.
+    pub rate_limit_cooldown: Duration,
+    /// Events dated further ahead aren't asked for, seconds.
+    pub max_future_s: u64,
+    /// For whatever wants to look random.
+    pub seed: u64,
+    /// The program's version, for the status document.
+    pub version: String,
+}
+
+/// Whether the process can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// It can't, and why.
+    Failing(String),
+}
+
+/// What the daemon shows while it runs.
+pub struct Shown {
+    /// The status document.
+    pub status: watch::Sender<Arc<StatusReport>>,
+    /// Whether it can work.
+    pub health: watch::Sender<Health>,
+}
+
+/// Runs until `cancel`; returns after everything is closed and persisted.
+///
+/// # Errors
+/// The store could not be read or judged at the start.
+pub async fn run(
+    config: DaemonConfig,
+    connector: Arc<dyn Connector>,
+    shared: Shared,
+    shown: Shown,
+    cancel: CancellationToken,
+) -> Result<(), StoreError> {
+    let (store, clock) = (Arc::clone(&shared.store), shared.clock);
+    let now = clock.now();
+    let judging = Arc::clone(&store);
+    let judged = spawn_store(move || judging.judge_backlog(now.unix_s)).await?;
+    if judged > 0 {
+        tracing::info!(events = judged, "stored events judged under the present rules");
+    }
+    let reading = Arc::clone(&store);
+    let restored = spawn_store(move || {
+        RestoredState::decode(
+            reading.read_state(StateTable::Relay)?,
+            reading.read_state(StateTable::Failed)?,
+            reading.read_state(StateTable::Health)?,
+        )
+        .map_err(|error| StoreError::Corrupt(error.to_string()))
+    })
+    .await?;
+
+    let (persister, persisting) = persist::start(Arc::clone(&store), shown.health.clone());
+    let (pages, mut feed) = mpsc::channel(feed::PAGES);
+    let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, cancel.clone()));
+    let (events, mut happened) = mpsc::channel(EVENTS);
+    let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
+    let mut daemon = Daemon {
+        manager: SyncManager::new(config.manager.clone(), restored, now),
+        config,
+        connector,
+        shared,
+        shown,
+        persister,
+        events,
+        attempts,
+        relays: HashMap::new(),
+        tasks: JoinSet::new(),
+        failures: HashMap::new(),
+    };
+    daemon.carry_out();
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+
+    loop {
+        let deadline = daemon.manager.next_timeout().map(|(at, _)| clock.at(at));
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(page) = feed.recv() => daemon.take(ManagerInput::Feed(page)),
+            Some((relay, event)) = happened.recv() => daemon.relay_event(relay, event),
+            Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
+            Some(_) = daemon.tasks.join_next() => {}
+            () = sleep_until(deadline), if deadline.is_some() => daemon.take(ManagerInput::Timeout),
+            _ = tick.tick() => daemon.show(),
+        }
+    }
+
+    daemon.take(ManagerInput::Shutdown);
+    for relay in daemon.relays.values() {
+        relay.cancel();
+    }
+    let closing = async {
+        // Their last words (counts, lost batches) still go to the manager, which persists them.
+        while !daemon.relays.is_empty() {
+            tokio::select! {
+                Some((relay, event)) = happened.recv() => daemon.relay_event(relay, event),
+                Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
+                else => break,
+            }
+        }
+    };
+    if tokio::time::timeout(GOOD_BYE, closing).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    daemon.show();
+    daemon.tasks.abort_all();
+    following.abort();
+    drop(daemon);
+    if let Err(error) = persisting.await {
+        tracing::error!(%error, "the persister ended badly");
+    }
+    Ok(())
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+/// Reads the store away from the runtime's threads.
+async fn spawn_store<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(read).await.map_err(|error| StoreError::Io(error.to_string()))?
+}
+
+/// A relay that something is under way with.
+enum Relay {
+    Connecting(CancellationToken),
+    Open(Driven),
+}
+
+impl Relay {
+    fn cancel(&self) {
+        match self {
+            Self::Connecting(cancel) => cancel.cancel(),
+            Self::Open(driven) => driven.cancel.cancel(),
+        }
+    }
+}
+
+struct Daemon {
+    manager: SyncManager,
+    config: DaemonConfig,
+    connector: Arc<dyn Connector>,
+    shared: Shared,
+    shown: Shown,
+    persister: mpsc::Sender<persist::Job>,
+    events: mpsc::Sender<(RelayUrl, RelayEvent)>,
+    attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
+    relays: HashMap<RelayUrl, Relay>,
+    tasks: JoinSet<()>,
+    /// Failed attempts in a row, for the metric.
+    failures: HashMap<RelayUrl, u64>,
+}
+
+impl Daemon {
+    fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    fn take(&mut self, input: ManagerInput) {
+        let now = self.now();
+        self.manager.handle(input, now);
+        self.carry_out();
+    }
+
+    fn relay_event(&mut self, relay: RelayUrl, event: RelayEvent) {
+        match event {
+            RelayEvent::BatchDone { report, feed_head } => {
+                self.take(ManagerInput::BatchDone { relay, report, feed_head })
+            }
+            RelayEvent::Notice(notice) => self.take(ManagerInput::Notice { relay, notice }),
+            RelayEvent::Ended(fault) => {
+                self.relays.remove(&relay);
+                self.take(ManagerInput::Disconnected { relay, fault });
+            }
+        }
+    }
+
+    fn attempted(&mut self, relay: RelayUrl, result: Result<Connection, Fault>) {
+        let cancelled = match self.relays.remove(&relay) {
+            Some(Relay::Connecting(cancel)) => cancel.is_cancelled(),
+            Some(open @ Relay::Open(_)) => {
+                self.relays.insert(relay, open);
+                return;
+            }
+            None => true,
+        };
+        if cancelled {
+            self.take(ManagerInput::Disconnected { relay, fault: None });
+            return;
+        }
+        let metrics = &self.shared.metrics;
+        match result {
+            Ok(connection) => {
+                metrics.connection_attempt(relay.as_str(), AttemptResult::Success);
+                metrics.relay_failures(relay.as_str(), 0);
+                self.failures.remove(&relay);
+                let profile = connection.profile.clone();
+                let config = LinkConfig {
+                    relay: relay.clone(),
+                    profile: profile.clone(),
+                    strategies: self.config.relay_strategies.get(&relay).unwrap_or(&self.config.strategies).clone(),
+                    direction: Direction::Down,
+                    dry_run: false,
+                    rate_limit_cooldown_ms: u64::try_from(self.config.rate_limit_cooldown.as_millis())
+                        .unwrap_or(u64::MAX),
+                    request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
+                    max_future_s: self.config.max_future_s,
+                    seed: self.config.seed,
+                };
+                let driven = driver::spawn(
+                    connection,
+                    config,
+                    self.shared.clone(),
+                    self.events.clone(),
+                    CancellationToken::new(),
+                );
+                self.relays.insert(relay.clone(), Relay::Open(driven));
+                self.take(ManagerInput::Connected { relay, profile });
+            }
+            Err(fault) => {
+                metrics.connection_attempt(relay.as_str(), AttemptResult::Failure);
+                let failures = self.failures.entry(relay.clone()).or_default();
+                *failures += 1;
+                metrics.relay_failures(relay.as_str(), *failures);
+                self.take(ManagerInput::ConnectFailed { relay, fault });
+            }
+        }
+    }
+
+    /// Drains the manager.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.manager.poll() {
+            match output {
+                ManagerOutput::Connect(target) => self.connect(target),
+                ManagerOutput::Disconnect { relay, reason } => {
+                    tracing::debug!(%relay, %reason, "closing");
+                    if let Some(open) = self.relays.get(&relay) {
+                        open.cancel();
+                    }
+                }
+                ManagerOutput::Link { relay, command } => self.command(&relay, command),
+                ManagerOutput::Persist(writes) => self.persist(writes),
+                ManagerOutput::Status { relay, from, to, reason } => {
+                    self.shared.metrics.relay_status(relay.as_str(), to as u8);
+                    if to == ConnectionStatus::ConnectedDegraded {
+                        tracing::warn!(%relay, %from, %to, %reason, "status");
+                    } else {
+                        tracing::info!(%relay, %from, %to, %reason, "status");
+                    }
+                }
+                ManagerOutput::Health { relay, state } => {
+                    self.shared.metrics.relay_health(relay.as_str(), state as u8);
+                    tracing::debug!(%relay, health = %state, "health");
+                }
+                ManagerOutput::LimitHit { limit, text } => {
+                    self.shared.metrics.limit_hit(limit);
+                    tracing::warn!(limit, %text, "limit hit");
+                }
+                ManagerOutput::Warn { relay, text } => tracing::warn!(%relay, "{text}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(&mut self, target: Target) {
+        let cancel = CancellationToken::new();
+        self.relays.insert(target.relay.clone(), Relay::Connecting(cancel.clone()));
+        let (connector, attempts) = (Arc::clone(&self.connector), self.attempts.clone());
+        self.tasks.spawn(async move {
+            let relay = target.relay.clone();
+            let result = tokio::select! {
+                result = connector.connect(target) => result,
+                () = cancel.cancelled() => Err(Fault { kind: FaultKind::Closed, text: "given up".to_owned() }),
+            };
+            // The daemon is gone: nobody waits for the answer.
+            let _ = attempts.send((relay, result)).await;
+        });
+    }
+
+    fn command(&mut self, relay: &RelayUrl, command: LinkCommand) {
+        let Some(Relay::Open(driven)) = self.relays.get(relay) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = driven.commands.try_send(command) {
+            // A task that leaves this many commands unread has hung: a new connection starts from what is confirmed.
+            tracing::error!(%relay, "the connection takes no commands; closing it");
+            driven.cancel.cancel();
+        }
+    }
+
+    fn persist(&self, writes: persist::Job) {
+        if self.persister.try_send(writes).is_err() {
+            // Records are written again with the relay's next change.
+            tracing::error!("the store takes no state; it will be written with the next change");
+        }
+    }
+
+    fn show(&mut self) {
+        let now = self.now();
+        let mut report = self.manager.status(now);
+        report.version.clone_from(&self.config.version);
+        let store = &self.shared.store;
+        let metrics = &self.shared.metrics;
+        match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
+            Ok((events, (hot, cold))) => {
+                report.totals.store_events = events;
+                metrics.store_events(events);
+                metrics.rejected_index(Tier::Hot, hot);
+                metrics.rejected_index(Tier::Cold, cold);
+            }
+            Err(error) => {
+                self.shown.health.send_replace(Health::Failing(error.to_string()));
+            }
+        }
+        metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
+        self.shown.status.send_replace(Arc::new(report));
+    }
+}

@@ -1,0 +1,330 @@
+//! One connection: a [`RelayLink`] between the socket and the ingest.
+//!
+//! One task owns the link. It waits for whatever comes first (frames, answers of the ingest, commands, a deadline,
+//! room in a queue) and never for one thing alone, so that no queue can hold up another. It stops reading the
+//! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
+use sync_core::model::{BatchReport, RelayUrl};
+use sync_core::store::{EventStore, FeedSeq};
+use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
+use telemetry::metrics::{Direction, Metrics};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Clock;
+use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS};
+use crate::local::Local;
+use crate::trace::Traces;
+
+/// Frames taken from the socket at once.
+const READ_AT_ONCE: usize = 256;
+/// Frames that wait for the ingest before the socket is left alone.
+const MAX_BACKLOG: usize = 4_096;
+/// Frames between the link and the socket.
+const SEND_QUEUE: usize = 64;
+/// How long a request by id or an upload may stay without an answer, milliseconds.
+pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// How long a connection may take to say good-bye.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+/// What the link has to send or to tell before nothing more is read.
+const MAX_PENDING: usize = 1_024;
+
+/// What every connection shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// The store.
+    pub store: Arc<dyn EventStore>,
+    /// The checking threads.
+    pub ingest: Arc<Ingest>,
+    /// The clock.
+    pub clock: Clock,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Bytes of received events that may wait for one connection (`limits.memory_per_relay`).
+    pub memory_per_relay: usize,
+}
+
+/// What a connection tells its owner.
+#[derive(Debug)]
+pub enum RelayEvent {
+    /// A batch has ended.
+    BatchDone {
+        /// How.
+        report: Box<BatchReport>,
+        /// The head of the feed when every verdict on the batch was in.
+        feed_head: FeedSeq,
+    },
+    /// Something happened on the connection.
+    Notice(LinkNotice),
+    /// The connection has ended; nothing follows.
+    Ended(Option<Fault>),
+}
+
+/// Drives `connection` until it ends or `cancel` asks for it. Everything that happens goes to `events`, with
+/// [`RelayEvent::Ended`] last.
+pub async fn drive(
+    connection: Connection,
+    config: LinkConfig,
+    shared: Shared,
+    mut commands: mpsc::Receiver<LinkCommand>,
+    events: mpsc::Sender<(RelayUrl, RelayEvent)>,
+    cancel: CancellationToken,
+) {
+    let Connection { sink, mut source, .. } = connection;
+    let relay = config.relay.clone();
+    let (frames, to_send) = mpsc::channel(SEND_QUEUE);
+    let mut writer = tokio::spawn(write(sink, to_send));
+    let (answers, mut from_ingest) = mpsc::channel(MAX_ANSWERS);
+    let mut driver = Driver {
+        link: RelayLink::new(config),
+        shared: shared.clone(),
+        relay: relay.clone(),
+        jobs: VecDeque::new(),
+        frames: VecDeque::new(),
+        told: VecDeque::new(),
+        bytes_waiting: 0,
+        owed: 0,
+        traces: Traces::default(),
+        close: None,
+    };
+
+    // Kept across turns, so that a connection doesn't lose its place in the queue for one; polled only while there
+    // is something to hand over.
+    let mut place = Box::pin(shared.ingest.place());
+    let fault = loop {
+        driver.drain();
+        if let Some(reason) = driver.close.take() {
+            break Some(Fault { kind: FaultKind::Protocol, text: reason });
+        }
+        let deadline = driver.link.next_timeout().map(|(at, _)| shared.clock.at(at));
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break None,
+            ended = &mut writer => break Some(ended.unwrap_or_else(|error| Fault {
+                kind: FaultKind::Network,
+                text: format!("the sending task ended: {error}"),
+            })),
+            Some(answer) = from_ingest.recv() => driver.answer(answer),
+            room = events.reserve(), if !driver.told.is_empty() => match room {
+                Ok(room) => if let Some(event) = driver.told.pop_front() { room.send((relay.clone(), event)) },
+                Err(_) => break None,
+            },
+            room = frames.reserve(), if !driver.frames.is_empty() => match room {
+                Ok(room) => if let Some(frame) = driver.frames.pop_front() { room.send(frame) },
+                // The writer has ended; its fault comes by the branch above.
+                Err(_) => driver.frames.clear(),
+            },
+            got = &mut place, if !driver.jobs.is_empty() => match got {
+                Some(got) => {
+                    place.set(shared.ingest.place());
+                    let jobs = driver.jobs.drain(..driver.jobs.len().min(MAX_JOBS)).collect();
+                    driver.owed += 1;
+                    shared.ingest.submit(got, jobs, relay.clone(), answers.clone());
+                }
+                None => break None,
+            },
+            Some(command) = commands.recv() => driver.command(command),
+            () = sleep_until(deadline), if deadline.is_some() => {
+                let local = Local(&*shared.store);
+                driver.link.timeout(&local, shared.clock.now());
+            },
+            received = source.receive(READ_AT_ONCE), if driver.may_read() => match received {
+                Ok(frames) if frames.is_empty() => break Some(Fault {
+                    kind: FaultKind::Closed,
+                    text: format!("{relay} closed the connection"),
+                }),
+                Ok(frames) => driver.receive(frames),
+                Err(fault) => break Some(fault),
+            },
+        }
+    };
+
+    // What was handed to the ingest is answered before the batches are reported, so that their counts are true.
+    while driver.owed > 0
+        && let Some(answer) = from_ingest.recv().await
+    {
+        driver.answer(answer);
+        driver.drain();
+    }
+    let reason =
+        fault.as_ref().map_or_else(|| "the connection was closed by us".to_owned(), |fault| fault.text.clone());
+    driver.link.lost(&reason);
+    driver.drain();
+    drop(frames);
+    if !writer.is_finished() && tokio::time::timeout(GOOD_BYE, &mut writer).await.is_err() {
+        writer.abort();
+    }
+    for event in std::mem::take(&mut driver.told) {
+        if events.send((relay.clone(), event)).await.is_err() {
+            return;
+        }
+    }
+    let _ = events.send((relay, RelayEvent::Ended(fault))).await;
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+/// Sends frames until the connection fails, or until nobody has any more.
+async fn write(mut sink: Box<dyn FrameSink>, mut frames: mpsc::Receiver<String>) -> Fault {
+    let mut batch = Vec::with_capacity(SEND_QUEUE);
+    while frames.recv_many(&mut batch, SEND_QUEUE).await > 0 {
+        if let Err(fault) = sink.send(std::mem::take(&mut batch)).await {
+            return fault;
+        }
+    }
+    sink.close().await;
+    Fault { kind: FaultKind::Closed, text: "closed by us".to_owned() }
+}
+
+struct Driver {
+    link: RelayLink,
+    shared: Shared,
+    relay: RelayUrl,
+    jobs: VecDeque<CheckJob>,
+    frames: VecDeque<String>,
+    told: VecDeque<RelayEvent>,
+    /// Bytes of events with the ingest, or on their way to it.
+    bytes_waiting: usize,
+    /// Pieces of work that the ingest has not settled.
+    owed: usize,
+    traces: Traces,
+    close: Option<String>,
+}
+
+impl Driver {
+    fn may_read(&self) -> bool {
+        self.link.backlog() < MAX_BACKLOG
+            && self.bytes_waiting < self.shared.memory_per_relay
+            && self.frames.len() < MAX_PENDING
+            && self.told.len() < MAX_PENDING
+    }
+
+    fn receive(&mut self, frames: Vec<String>) {
+        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let bytes: usize = frames.iter().map(String::len).sum();
+        self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
+        for frame in frames {
+            self.link.frame(frame, &Local(&*store), now);
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let local = Local(&*store);
+        match answer {
+            Answer::Checked(answers) => {
+                for checked in answers {
+                    self.link.checked(checked, &local, now);
+                }
+            }
+            Answer::Settled { bytes, outcomes } => {
+                self.owed = self.owed.saturating_sub(1);
+                self.bytes_waiting = self.bytes_waiting.saturating_sub(bytes);
+                for (token, id, outcome) in outcomes {
+                    self.link.settled(token, id, &outcome, &local, now);
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: LinkCommand) {
+        match &command {
+            LinkCommand::Batch(request) => self.traces.begin(&self.relay, request),
+            LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
+            LinkCommand::Live(_) => {}
+        }
+        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        self.link.command(command, &Local(&*store), now);
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.link.poll() {
+            match output {
+                LinkOutput::Send(frame) => {
+                    self.shared.metrics.bytes(self.relay.as_str(), Direction::Up, frame.len() as u64);
+                    self.frames.push_back(frame);
+                }
+                LinkOutput::Check(job) => {
+                    self.bytes_waiting += job.json.len();
+                    self.jobs.push_back(job);
+                }
+                LinkOutput::BatchDone(report) => self.batch_done(report),
+                LinkOutput::Notice(notice) => {
+                    self.observe(&notice);
+                    self.told.push_back(RelayEvent::Notice(notice));
+                }
+                LinkOutput::Close(reason) => self.close = Some(reason),
+                _ => {}
+            }
+        }
+    }
+
+    fn batch_done(&mut self, report: Box<BatchReport>) {
+        self.traces.end(&report, &self.shared.metrics);
+        // A head that can't be read must not let a barrier pass: the last place there can be never comes.
+        let feed_head = self.shared.store.feed_head().unwrap_or_else(|error| {
+            tracing::error!(%error, "can't read the head of the feed");
+            FeedSeq::MAX
+        });
+        self.told.push_back(RelayEvent::BatchDone { report, feed_head });
+    }
+
+    fn observe(&mut self, notice: &LinkNotice) {
+        self.traces.observe(notice);
+        match notice {
+            LinkNotice::FellBack { from, to, reason, first, .. } => {
+                self.shared.metrics.fallback(from, to);
+                if *first {
+                    tracing::warn!(relay = %self.relay, strategy = %from, next = %to, %reason, "strategy not supported by this relay");
+                }
+            }
+            LinkNotice::RateLimited { text } => {
+                tracing::warn!(relay = %self.relay, said = %text, "rate limited; nothing is asked for a while");
+            }
+            LinkNotice::Bad { reason } => {
+                tracing::debug!(relay = %self.relay, reason = reason.as_str(), "event dropped");
+            }
+            LinkNotice::Garbage => {
+                self.shared.metrics.event_received("garbage");
+                tracing::debug!(relay = %self.relay, "frame can't be read");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Handle of a connection's task.
+pub struct Driven {
+    /// Where its commands go.
+    pub commands: mpsc::Sender<LinkCommand>,
+    /// Ends it.
+    pub cancel: CancellationToken,
+    /// The task.
+    pub task: JoinHandle<()>,
+}
+
+/// Commands that may wait for a connection.
+const COMMAND_QUEUE: usize = 64;
+
+/// Starts [`drive`] as a task.
+pub fn spawn(
+    connection: Connection,
+    config: LinkConfig,
+    shared: Shared,
+    events: mpsc::Sender<(RelayUrl, RelayEvent)>,
+    cancel: CancellationToken,
+) -> Driven {
+    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+    let task = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    Driven { commands, cancel, task }
+}

@@ -1,0 +1,303 @@
+//! Checks received events on all cores and hands them to the store (SPEC §8).
+//!
+//! A fixed set of threads takes work from one bounded queue: parse, known?, id, filter, signature, in the order of
+//! what each costs. Answers go back to the connection that asked; valid events go to the store's writer, whose full
+//! queue holds the threads, whose full queue holds the connections, whose full backlog holds the socket.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use sync_core::link::{CheckJob, Checked, Token};
+use sync_core::model::RelayUrl;
+use sync_core::nostr::event::{Event, EventId};
+use sync_core::nostr::filter::MatchEventOptions;
+use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StoreError, Submission};
+use sync_core::strategy::{BadEvent, CheckVerdict};
+use telemetry::metrics::Metrics;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::Clock;
+
+/// Events in one piece of work: small enough to share between cores, large enough to be worth a hand-over.
+pub const MAX_JOBS: usize = 64;
+/// Pieces of work at once, over all connections.
+const MAX_WORK: usize = 64;
+/// Answers that a connection may be owed: two for each piece of work.
+pub const MAX_ANSWERS: usize = 2 * MAX_WORK;
+
+/// Bounds on one event (CONTRACT.md, `[limits]`).
+#[derive(Debug, Clone, Copy)]
+pub struct EventLimits {
+    /// Bytes of its JSON.
+    pub max_event_size: usize,
+    /// Its tags.
+    pub max_tags: usize,
+}
+
+/// What comes back to a connection.
+#[derive(Debug)]
+pub enum Answer {
+    /// What the checks said, job by job.
+    Checked(Vec<Checked>),
+    /// What became of the valid ones in the store; always follows `Checked`.
+    Settled {
+        /// Bytes of JSON that the piece of work held.
+        bytes: usize,
+        /// Outcomes by job.
+        outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>,
+    },
+}
+
+/// A place in the queue.
+pub struct Place(OwnedSemaphorePermit);
+
+struct Work {
+    jobs: Vec<CheckJob>,
+    relay: RelayUrl,
+    answers: mpsc::Sender<Answer>,
+    place: OwnedSemaphorePermit,
+}
+
+/// The checking threads.
+pub struct Ingest {
+    queue: Option<SyncSender<Work>>,
+    places: Arc<Semaphore>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Ingest {
+    /// Starts a thread for each core.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start(
+        store: Arc<dyn EventStore>,
+        limits: EventLimits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> std::io::Result<Self> {
+        let (queue, work) = sync_channel::<Work>(MAX_WORK);
+        let work = Arc::new(Mutex::new(work));
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = (0..cores)
+            .map(|core| {
+                let checker = Checker {
+                    store: Arc::clone(&store),
+                    limits,
+                    clock,
+                    metrics: metrics.clone(),
+                    work: Arc::clone(&work),
+                };
+                std::thread::Builder::new().name(format!("ingest-{core}")).spawn(move || checker.run())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads })
+    }
+
+    /// Waits for a place in the queue. `None` once the ingest is stopped.
+    pub async fn place(&self) -> Option<Place> {
+        Arc::clone(&self.places).acquire_owned().await.ok().map(Place)
+    }
+
+    /// Hands over work, at most [`MAX_JOBS`] jobs. `answers` must have room for two messages more than it is owed:
+    /// a channel of [`MAX_ANSWERS`] always has.
+    pub fn submit(&self, place: Place, jobs: Vec<CheckJob>, relay: RelayUrl, answers: mpsc::Sender<Answer>) {
+        if let Some(queue) = &self.queue {
+            // As many places as the queue is long: this neither blocks nor fails while the threads live.
+            let _ = queue.send(Work { jobs, relay, answers, place: place.0 });
+        }
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an ingest thread panicked");
+            }
+        }
+    }
+}
+
+struct Checker {
+    store: Arc<dyn EventStore>,
+    limits: EventLimits,
+    clock: Clock,
+    metrics: Metrics,
+    work: Arc<Mutex<Receiver<Work>>>,
+}
+
+/// A job on its way through the checks.
+enum Candidate {
+    Parsed(Box<Event>),
+    Bad { id: EventId, reason: BadEvent },
+}
+
+impl Checker {
+    fn run(&self) {
+        loop {
+            let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            match work {
+                Ok(work) => self.check(work),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn check(&self, work: Work) {
+        let Work { jobs, relay, answers, place } = work;
+        let bytes = jobs.iter().map(|job| job.json.len()).sum();
+        let candidates: Vec<Candidate> = jobs.iter().map(|job| self.parse(&job.json)).collect();
+        let known = self.known(&candidates);
+
+        let mut checked = Vec::with_capacity(jobs.len());
+        let mut fresh = Vec::new();
+        let mut events = Vec::new();
+        for ((job, candidate), known) in jobs.iter().zip(candidates).zip(known) {
+            let answer = match candidate {
+                Candidate::Bad { id, reason } => {
+                    Checked { token: job.token, id, created_at: 0, verdict: CheckVerdict::Bad(reason) }
+                }
+                Candidate::Parsed(event) => {
+                    let (id, created_at) = (event.id, event.created_at.as_secs());
+                    let verdict = verdict(&event, known, job);
+                    if verdict == CheckVerdict::New && job.store {
+                        fresh.push((job.token, id));
+                        events.push(*event);
+                    }
+                    let created_at = if matches!(verdict, CheckVerdict::Bad(_)) { 0 } else { created_at };
+                    Checked { token: job.token, id, created_at, verdict }
+                }
+            };
+            self.count(answer.verdict);
+            checked.push(answer);
+        }
+        // A connection that is gone has no use for its answers; its events are stored all the same.
+        let _ = answers.try_send(Answer::Checked(checked));
+        let settle = Settle { fresh, bytes, answers, metrics: self.metrics.clone(), _place: place };
+        if events.is_empty() {
+            return settle.with(Ok(Vec::new()));
+        }
+        let submission = Submission { events, relay: Some(relay), now: self.clock.now().unix_s };
+        if let Err(error) = self.store.submit(submission, Box::new(|result| settle.with(result))) {
+            tracing::error!(%error, "the store takes no events");
+        }
+    }
+
+    fn parse(&self, json: &str) -> Candidate {
+        let nobody = EventId::from_byte_array([0; EventId::LEN]);
+        if json.len() > self.limits.max_event_size {
+            return Candidate::Bad { id: claimed_id(json).unwrap_or(nobody), reason: BadEvent::TooLarge };
+        }
+        match serde_json::from_str::<Event>(json) {
+            Ok(event) if event.tags.len() > self.limits.max_tags => {
+                Candidate::Bad { id: event.id, reason: BadEvent::TooManyTags }
+            }
+            Ok(event) => Candidate::Parsed(Box::new(event)),
+            Err(_) => Candidate::Bad { id: claimed_id(json).unwrap_or(nobody), reason: BadEvent::Malformed },
+        }
+    }
+
+    /// What the store knows of each candidate. Where it can't be read everything counts as new: the writer, which
+    /// decides, will see.
+    fn known(&self, candidates: &[Candidate]) -> Vec<Option<KnownEvent>> {
+        let ids: Vec<EventId> = candidates
+            .iter()
+            .map(|candidate| match candidate {
+                Candidate::Parsed(event) => event.id,
+                Candidate::Bad { id, .. } => *id,
+            })
+            .collect();
+        self.store.known(&ids).unwrap_or_else(|error| {
+            tracing::warn!(%error, "can't look up known events");
+            vec![None; ids.len()]
+        })
+    }
+
+    fn count(&self, verdict: CheckVerdict) {
+        match verdict {
+            CheckVerdict::New => {}
+            CheckVerdict::Known => self.metrics.event_received("duplicate"),
+            CheckVerdict::Bad(reason) => self.metrics.event_received(reason.as_str()),
+        }
+    }
+}
+
+/// The checks in the order of what they cost. A known id is taken at its word only where it agrees with the record.
+fn verdict(event: &Event, known: Option<KnownEvent>, job: &CheckJob) -> CheckVerdict {
+    let matches = || job.filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new()));
+    if let Some(known) = known {
+        return if known.created_at != event.created_at.as_secs() {
+            CheckVerdict::Bad(BadEvent::WrongId)
+        } else if !matches() {
+            CheckVerdict::Bad(BadEvent::NotAsked)
+        } else {
+            CheckVerdict::Known
+        };
+    }
+    if !event.verify_id() {
+        CheckVerdict::Bad(BadEvent::WrongId)
+    } else if !matches() {
+        CheckVerdict::Bad(BadEvent::NotAsked)
+    } else if !event.verify_signature() {
+        CheckVerdict::Bad(BadEvent::BadSignature)
+    } else {
+        CheckVerdict::New
+    }
+}
+
+/// The id that an unusable event claims, so that whoever asked for it knows that it came.
+fn claimed_id(json: &str) -> Option<EventId> {
+    #[derive(serde::Deserialize)]
+    struct Claim<'a> {
+        #[serde(borrow)]
+        id: std::borrow::Cow<'a, str>,
+    }
+    EventId::from_hex(&serde_json::from_str::<Claim<'_>>(json).ok()?.id).ok()
+}
+
+/// What a connection is still owed for a piece of work: told once, also where the store drops its answer.
+struct Settle {
+    fresh: Vec<(Token, EventId)>,
+    bytes: usize,
+    answers: mpsc::Sender<Answer>,
+    metrics: Metrics,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Settle {
+    fn with(mut self, result: Result<Vec<IntakeOutcome>, StoreError>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match result {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); fresh.len()],
+        };
+        for outcome in &outcomes {
+            self.metrics.event_received(match outcome {
+                Ok(IntakeOutcome::Stored) => "stored",
+                Ok(IntakeOutcome::Duplicate) => "duplicate",
+                Ok(IntakeOutcome::Deferred(reason)) => reason.as_str(),
+                Ok(IntakeOutcome::Rejected(reason)) => reason.as_str(),
+                Err(_) => "store_error",
+            });
+        }
+        let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(IntakeOutcome::Stored))).count();
+        self.metrics.events_synced(stored as u64);
+        self.send(fresh.into_iter().zip(outcomes).map(|((token, id), outcome)| (token, id, outcome)).collect());
+    }
+
+    fn send(&mut self, outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>) {
+        let _ = self.answers.try_send(Answer::Settled { bytes: std::mem::take(&mut self.bytes), outcomes });
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        if !self.fresh.is_empty() {
+            let lost = std::mem::take(&mut self.fresh);
+            self.send(lost.into_iter().map(|(token, id)| (token, id, Err(StoreError::Closed))).collect());
+        }
+    }
+}

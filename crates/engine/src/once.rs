@@ -1,0 +1,191 @@
+//! One historic sync with one relay, as `grasp-sync sync` asks for it: no manager, no live subscriptions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::model::{
+    BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
+    PendingItems, SyncMethod,
+};
+use sync_core::nostr::filter::Filter;
+use sync_core::strategy::{Direction, StrategyOrder};
+use sync_core::transport::{Connector, Fault, Target};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{self, RelayEvent, Shared};
+
+/// Connections in a row that bring nothing before a relay is given up.
+const MAX_IDLE_TRIES: u32 = 3;
+/// Pause before connecting again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What a connection may have told before it is heard.
+const EVENTS: usize = 256;
+
+/// What is to be synchronised, with whom.
+#[derive(Clone)]
+pub struct SyncRequest {
+    /// The relay; named by a person.
+    pub target: Target,
+    /// What is asked for, each with its own `since` and `until`.
+    pub filters: Vec<Filter>,
+    /// Which way events move.
+    pub direction: Direction,
+    /// Compare only.
+    pub dry_run: bool,
+    /// In order of preference.
+    pub strategies: StrategyOrder,
+    /// How long nothing is asked after the relay spoke of rate limits.
+    pub rate_limit_cooldown: Duration,
+    /// Events dated further ahead aren't asked for, seconds.
+    pub max_future_s: u64,
+    /// For whatever wants to look random.
+    pub seed: u64,
+}
+
+/// How a relay's sync ended.
+#[derive(Debug, Clone)]
+pub struct SyncResult {
+    /// The relay was reached.
+    pub connected: bool,
+    /// Empty where everything is here (or there).
+    pub failures: Vec<Failure>,
+    /// Strategies that carried it.
+    pub methods: Vec<SyncMethod>,
+    /// What moved, over all connections.
+    pub counts: Counts,
+    /// Changes of strategy.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// Runs one historic sync; connects again while a lost connection had brought something.
+pub async fn sync(
+    connector: Arc<dyn Connector>,
+    shared: Shared,
+    request: SyncRequest,
+    cancel: CancellationToken,
+) -> SyncResult {
+    let mut result = SyncResult {
+        connected: false,
+        failures: Vec::new(),
+        methods: Vec::new(),
+        counts: Counts::default(),
+        fallbacks: Vec::new(),
+    };
+    let mut idle = 0;
+    let mut batch = 1;
+    loop {
+        let attempt = tokio::select! {
+            () = cancel.cancelled() => Attempt::Failed(interrupted()),
+            attempt = attempt(&*connector, &shared, &request, batch, &cancel) => attempt,
+        };
+        batch += 1;
+        match attempt {
+            Attempt::Failed(fault) => {
+                idle += 1;
+                result.failures = vec![connection_failure(&fault)];
+                if !result.connected || fault.kind.is_lasting() {
+                    return result;
+                }
+            }
+            Attempt::Reported(report) => {
+                result.connected = true;
+                let BatchReport { outcome, methods, counts, fallbacks, .. } = *report;
+                let progress = counts.stored + counts.uploaded > 0;
+                result.counts.add(&counts);
+                for method in methods {
+                    if !result.methods.contains(&method) {
+                        result.methods.push(method);
+                    }
+                }
+                for fallback in fallbacks {
+                    if !result.fallbacks.contains(&fallback) {
+                        result.fallbacks.push(fallback);
+                    }
+                }
+                result.failures = match outcome {
+                    BatchOutcome::Confirmed => Vec::new(),
+                    BatchOutcome::Failed(failures) => failures,
+                };
+                if !result.failures.iter().any(|failure| failure.reason == FailureReason::ConnectionLost) {
+                    return result;
+                }
+                idle = if progress { 0 } else { idle + 1 };
+            }
+        }
+        if idle >= MAX_IDLE_TRIES || cancel.is_cancelled() {
+            return result;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+enum Attempt {
+    Failed(Fault),
+    Reported(Box<BatchReport>),
+}
+
+async fn attempt(
+    connector: &dyn Connector,
+    shared: &Shared,
+    request: &SyncRequest,
+    batch: u64,
+    cancel: &CancellationToken,
+) -> Attempt {
+    let connection = match connector.connect(request.target.clone()).await {
+        Ok(connection) => connection,
+        Err(fault) => return Attempt::Failed(fault),
+    };
+    let config = LinkConfig {
+        relay: request.target.relay.clone(),
+        profile: connection.profile.clone(),
+        strategies: request.strategies.clone(),
+        direction: request.direction,
+        dry_run: request.dry_run,
+        rate_limit_cooldown_ms: u64::try_from(request.rate_limit_cooldown.as_millis()).unwrap_or(u64::MAX),
+        request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
+        max_future_s: request.max_future_s,
+        seed: request.seed.wrapping_add(batch),
+    };
+    let (events, mut happened) = mpsc::channel(EVENTS);
+    let driven = driver::spawn(connection, config, shared.clone(), events, cancel.child_token());
+    let command = LinkCommand::Batch(BatchRequest {
+        id: batch,
+        reason: BatchReason::Requested,
+        layer: Layer::Free,
+        filters: request.filters.clone(),
+        items: PendingItems::default(),
+        caused_by: None,
+        strategies: None,
+    });
+    // Where the connection is gone already its end is told below.
+    let _ = driven.commands.send(command).await;
+    let mut report = None;
+    let mut lost = None;
+    while let Some((_, event)) = happened.recv().await {
+        match event {
+            RelayEvent::BatchDone { report: done, .. } => {
+                report = Some(done);
+                driven.cancel.cancel();
+            }
+            RelayEvent::Ended(fault) => {
+                lost = fault;
+                break;
+            }
+            RelayEvent::Notice(_) => {}
+        }
+    }
+    match report {
+        Some(report) => Attempt::Reported(report),
+        None => Attempt::Failed(lost.unwrap_or_else(interrupted)),
+    }
+}
+
+fn interrupted() -> Fault {
+    Fault { kind: sync_core::transport::FaultKind::Closed, text: "interrupted".to_owned() }
+}
+
+fn connection_failure(fault: &Fault) -> Failure {
+    Failure { filter: String::new(), reason: FailureReason::ConnectionLost, text: fault.text.clone() }
+}

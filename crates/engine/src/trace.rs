@@ -1,0 +1,105 @@
+//! A batch's spans, filled from what the link tells of it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use sync_core::link::LinkNotice;
+use sync_core::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, RelayUrl, SyncMethod};
+use telemetry::metrics::Metrics;
+use telemetry::spans::{self, BatchEnd, BatchLink, BatchSpan, BatchStart, SessionSpan};
+
+/// Batches whose span a later one may point back at.
+const MAX_LINKS: usize = 64;
+
+struct Traced {
+    span: BatchSpan,
+    reason: &'static str,
+    started: Instant,
+    sessions: HashMap<u64, SessionSpan>,
+}
+
+/// The open spans of one connection.
+#[derive(Default)]
+pub(crate) struct Traces {
+    open: HashMap<BatchId, Traced>,
+    links: Vec<(BatchId, BatchLink)>,
+}
+
+impl Traces {
+    pub(crate) fn begin(&mut self, relay: &RelayUrl, request: &BatchRequest) {
+        let cause = request.caused_by.and_then(|cause| self.links.iter().find(|(id, _)| *id == cause));
+        let span = BatchSpan::start(BatchStart {
+            relay: relay.as_str(),
+            id: request.id,
+            reason: request.reason.as_str(),
+            layer: request.layer.as_str(),
+            filters: request.filters.len() as u64,
+            repos: request.items.repos.len() as u64,
+            root_events: request.items.root_events.len() as u64,
+            caused_by: cause.map(|(_, link)| link),
+        });
+        if self.links.len() == MAX_LINKS {
+            self.links.remove(0);
+        }
+        self.links.push((request.id, span.link()));
+        let traced =
+            Traced { span, reason: request.reason.as_str(), started: Instant::now(), sessions: HashMap::new() };
+        self.open.insert(request.id, traced);
+    }
+
+    /// The batch was given up; its span says so as it closes.
+    pub(crate) fn superseded(&mut self, batch: BatchId) {
+        self.open.remove(&batch);
+    }
+
+    pub(crate) fn end(&mut self, report: &BatchReport, metrics: &Metrics) {
+        let Some(Traced { span, reason, started, sessions }) = self.open.remove(&report.id) else { return };
+        for session in sessions.into_values() {
+            session.end(0, "cut off");
+        }
+        let strategy = report.methods.iter().map(SyncMethod::as_str).collect::<Vec<_>>().join(",");
+        let failures = match &report.outcome {
+            BatchOutcome::Failed(failures) => failures.iter().map(|failure| failure.text.as_str()).collect(),
+            BatchOutcome::Confirmed => Vec::new(),
+        }
+        .join("; ");
+        let outcome = match &report.outcome {
+            BatchOutcome::Confirmed => spans::BatchOutcome::Confirmed,
+            BatchOutcome::Failed(_) => spans::BatchOutcome::Failed { reason: &failures },
+        };
+        let counts = &report.counts;
+        metrics.batch_done(&strategy, reason, outcome.as_str(), started.elapsed());
+        span.end(BatchEnd {
+            strategy: &strategy,
+            needed: counts.need,
+            received: counts.received,
+            stored: counts.stored,
+            rejected: counts.rejected.values().sum(),
+            bytes_up: counts.bytes_up,
+            bytes_down: counts.bytes_down,
+            outcome,
+        });
+    }
+
+    pub(crate) fn observe(&mut self, notice: &LinkNotice) {
+        match notice {
+            LinkNotice::FellBack { batch, from, to, reason, .. } => {
+                if let Some(traced) = self.open.get(batch) {
+                    traced.span.fell_back(from, to, reason);
+                }
+            }
+            LinkNotice::SessionStarted { batch, session, strategy, filter, window } => {
+                if let Some(traced) = self.open.get_mut(batch) {
+                    let window = format!("{}..={}", window.since, window.until);
+                    traced.sessions.insert(*session, traced.span.session(strategy, filter, &window));
+                }
+            }
+            LinkNotice::SessionEnded { batch, session, rounds, outcome } => {
+                if let Some(session) = self.open.get_mut(batch).and_then(|traced| traced.sessions.remove(session)) {
+                    session.end(*rounds, outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+}

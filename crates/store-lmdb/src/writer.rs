@@ -1,0 +1,310 @@
+//! The one thread that writes.
+//!
+//! Group commit: whatever has queued up (at most [`GROUP_EVENTS`] events) is one transaction and one durable commit.
+//! Nothing is waited for to fill a group: what arrives during a commit is the next one. Events of a group are taken
+//! in the order of SPEC §3 (announcements, states, root events, the rest), older ones first. A group that fails is
+//! undone, and its submissions are tried one by one, so that one which can't be stored doesn't take others along.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use sync_core::admission::AdmissionPolicy;
+use sync_core::intake::{self, IntakeConfig};
+use sync_core::store::{FeedSeq, IntakeOutcome, Reply, StateTable, StateWrite, StoreError, Submission};
+
+use crate::error::from_heed;
+use crate::events::{decode_row, record, to_event};
+use crate::keys::{Key, judging_rank, unjudged};
+use crate::open::{OnCommit, SharedRef};
+use crate::rejected;
+use crate::schema::{Meta, read_u64};
+use crate::txn::LmdbTxn;
+
+/// Jobs that may wait for the writer; whoever brings more waits with them.
+pub(crate) const QUEUE: usize = 64;
+const GROUP_EVENTS: usize = 1000;
+/// Events judged again, or rows swept, in one transaction.
+pub(crate) const STEP: usize = 1000;
+/// Events queued for judging again in one transaction: they are only noted.
+const REQUEUE_STEP: usize = 20_000;
+/// Seconds, by the submissions' own time, between sweeps.
+const SWEEP_EVERY_S: u64 = 10;
+
+pub(crate) type Answer<T> = SyncSender<Result<T, StoreError>>;
+pub(crate) type Listener = Arc<dyn Fn(FeedSeq) + Send + Sync>;
+
+/// What the writer is asked to do.
+pub(crate) enum Job {
+    Write(Work),
+    /// Judge a few events again; `None` when nothing is left to judge.
+    Judge {
+        now: u64,
+        answer: Answer<Option<u64>>,
+    },
+    /// Sweep once.
+    Sweep {
+        now: u64,
+        answer: Answer<usize>,
+    },
+}
+
+/// What can share a transaction.
+pub(crate) enum Work {
+    Events(Submission, Reply),
+    State(Vec<StateWrite>, Answer<()>),
+}
+
+impl Work {
+    fn events(&self) -> usize {
+        match self {
+            Self::Events(submission, _) => submission.events.len(),
+            Self::State(..) => 0,
+        }
+    }
+
+    fn answer(self, result: Result<Vec<IntakeOutcome>, StoreError>) {
+        match self {
+            Self::Events(_, reply) => reply(result),
+            // Whoever asked may be gone; what was written stands.
+            Self::State(_, answer) => _ = answer.send(result.map(drop)),
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) shared: SharedRef,
+    pub(crate) policy: Option<AdmissionPolicy>,
+    pub(crate) intake: IntakeConfig,
+    pub(crate) on_commit: Option<OnCommit>,
+    pub(crate) listener: Arc<Mutex<Option<Listener>>>,
+    /// When the next sweep is due; at once where the last one left something.
+    pub(crate) sweep_at: u64,
+}
+
+impl Writer {
+    /// Works until every sender is gone and the queue is empty.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut held = None;
+        while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
+            match job {
+                Job::Write(work) => {
+                    let mut group = vec![work];
+                    let mut events: usize = group.iter().map(Work::events).sum();
+                    while events < GROUP_EVENTS && group.len() < QUEUE {
+                        match jobs.try_recv() {
+                            Ok(Job::Write(work)) => {
+                                events += work.events();
+                                group.push(work);
+                            }
+                            Ok(other) => {
+                                held = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.write(group);
+                }
+                Job::Judge { now, answer } => _ = answer.send(self.judge(now)),
+                Job::Sweep { now, answer } => _ = answer.send(self.sweep(now)),
+            }
+        }
+    }
+
+    fn write(&mut self, group: Vec<Work>) {
+        let now = group.iter().filter_map(|work| match work {
+            Work::Events(submission, _) => Some(submission.now),
+            Work::State(..) => None,
+        });
+        let now = now.max();
+        match self.commit(&group) {
+            Ok(outcomes) => {
+                for (work, outcomes) in group.into_iter().zip(outcomes) {
+                    work.answer(Ok(outcomes));
+                }
+            }
+            Err(error) if group.len() == 1 => group.into_iter().for_each(|work| work.answer(Err(error.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, submissions = group.len(), "a group could not be stored; trying one by one");
+                for work in group {
+                    let result = self.commit(std::slice::from_ref(&work));
+                    work.answer(result.map(|outcomes| outcomes.into_iter().flatten().collect()));
+                }
+            }
+        }
+        if let Some(now) = now {
+            self.sweep_if_due(now);
+        }
+    }
+
+    /// Everything in one transaction: all of it is durable when this returns, or none of it happened.
+    fn commit(&self, group: &[Work]) -> Result<Vec<Vec<IntakeOutcome>>, StoreError> {
+        let started = Instant::now();
+        let mut outcomes: Vec<Vec<IntakeOutcome>> =
+            group.iter().map(|work| vec![IntakeOutcome::Duplicate; work.events()]).collect();
+        let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, self.policy.is_some())?;
+        let mut order: Vec<_> = group
+            .iter()
+            .enumerate()
+            .filter_map(|(at, work)| match work {
+                Work::Events(submission, _) => Some((at, submission)),
+                Work::State(..) => None,
+            })
+            .flat_map(|(at, submission)| {
+                submission.events.iter().enumerate().map(move |(index, event)| (at, index, submission, event))
+            })
+            .collect();
+        order.sort_by_key(|(_, _, _, event)| (judging_rank(event.kind.as_u16()), event.created_at));
+        let events = order.len();
+        for (at, index, submission, event) in order {
+            let relay = submission.relay.as_ref();
+            outcomes[at][index] =
+                intake::take(&mut txn, self.policy.as_ref(), &self.intake, event, relay, submission.now)?;
+        }
+        for work in group {
+            if let Work::State(writes, _) = work {
+                writes.iter().try_for_each(|write| put_state(&mut txn, write))?;
+            }
+        }
+        self.finish(txn)?;
+        if let Some(on_commit) = &self.on_commit {
+            on_commit(events, started.elapsed());
+        }
+        Ok(outcomes)
+    }
+
+    fn finish(&self, txn: LmdbTxn<'_>) -> Result<(), StoreError> {
+        let (head, moved) = txn.commit()?;
+        if moved {
+            let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(wake) = listener {
+                wake(head);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_if_due(&mut self, now: u64) {
+        let crowded = || {
+            let txn = self.shared.env.read_txn().map_err(from_heed)?;
+            let (hot, cold) = rejected::count(&self.shared.dbs, &txn)?;
+            Ok::<_, StoreError>(hot + cold > self.intake.max_rejected)
+        };
+        let swept = match crowded() {
+            Ok(crowded) if crowded || now >= self.sweep_at => self.sweep(now).map(drop),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(%error, "what is due could not be swept; trying again later");
+            self.sweep_at = now.saturating_add(SWEEP_EVERY_S);
+        }
+    }
+
+    fn sweep(&mut self, now: u64) -> Result<usize, StoreError> {
+        let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, self.policy.is_some())?;
+        let steps = intake::sweep(&mut txn, self.policy.as_ref(), &self.intake, now, STEP)?;
+        self.finish(txn)?;
+        self.sweep_at = if steps < STEP { now.saturating_add(SWEEP_EVERY_S) } else { now };
+        Ok(steps)
+    }
+
+    fn judge(&self, now: u64) -> Result<Option<u64>, StoreError> {
+        let Some(policy) = &self.policy else { return Ok(None) };
+        let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, true)?;
+        let judged = if requeue(&mut txn)? {
+            Some(0)
+        } else {
+            let due = next_unjudged(&txn)?;
+            for (key, seq) in &due {
+                txn.dbs.unjudged.delete(&mut txn.txn, key).map_err(from_heed)?;
+                if let Some(event) = unaccepted(&txn, *seq)? {
+                    intake::judge_stored(&mut txn, policy, &self.intake, &event, now)?;
+                }
+            }
+            (!due.is_empty()).then_some(due.len() as u64)
+        };
+        if judged.is_some() {
+            self.finish(txn)?;
+        }
+        Ok(judged)
+    }
+}
+
+fn put_state(txn: &mut LmdbTxn<'_>, write: &StateWrite) -> Result<(), StoreError> {
+    let key = state_key(write.table, &write.key)?;
+    let state = txn.dbs.state;
+    match &write.value {
+        Some(value) => state.put(&mut txn.txn, &key, value).map_err(from_heed),
+        None => state.delete(&mut txn.txn, &key).map(drop).map_err(from_heed),
+    }
+}
+
+/// The most bytes that a record's key may have: with its room's number it fits LMDB's 511.
+const MAX_STATE_KEY: usize = 500;
+
+pub(crate) fn state_key(table: StateTable, key: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let room = match table {
+        StateTable::Relay => 1,
+        StateTable::Failed => 2,
+        StateTable::Health => 3,
+        StateTable::Coverage => 4,
+        StateTable::Remembered => 5,
+        other => return Err(StoreError::Io(format!("this store has no room for {other:?} records"))),
+    };
+    if key.len() > MAX_STATE_KEY {
+        return Err(StoreError::Io(format!(
+            "the key of a {table:?} record has {} bytes, at most {MAX_STATE_KEY} are allowed",
+            key.len()
+        )));
+    }
+    Ok([&[room], key].concat())
+}
+
+/// Notes some more stored events for judging, after the policy changed. Returns whether there were any.
+fn requeue(txn: &mut LmdbTxn<'_>) -> Result<bool, StoreError> {
+    let next = txn.dbs.number(&txn.txn, Meta::Requeue)?.unwrap_or(0);
+    let end = txn.dbs.number(&txn.txn, Meta::RequeueEnd)?.unwrap_or(0);
+    if next >= end {
+        return Ok(false);
+    }
+    let mut found = Vec::new();
+    let (from, to) = (next.to_be_bytes(), end.to_be_bytes());
+    let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Excluded(&to[..]));
+    for row in txn.dbs.events.range(&txn.txn, &range).map_err(from_heed)?.take(REQUEUE_STEP) {
+        let seq = read_u64(row.map_err(from_heed)?.0)?;
+        if let Some(record) = record(txn.dbs, &txn.txn, seq)? {
+            found.push((record.kind, seq));
+        }
+    }
+    let resume = match found.last() {
+        Some((_, seq)) if found.len() == REQUEUE_STEP => seq + 1,
+        _ => end,
+    };
+    for (kind, seq) in found {
+        txn.dbs.unjudged.put(&mut txn.txn, &unjudged(kind, seq), &[]).map_err(from_heed)?;
+    }
+    txn.dbs.set_number(&mut txn.txn, Meta::Requeue, resume)?;
+    Ok(true)
+}
+
+fn next_unjudged(txn: &LmdbTxn<'_>) -> Result<Vec<(Key, u64)>, StoreError> {
+    let mut due = Vec::new();
+    for row in txn.dbs.unjudged.iter(&txn.txn).map_err(from_heed)?.take(STEP) {
+        let (key, _) = row.map_err(from_heed)?;
+        let seq = key.get(1..).ok_or_else(|| StoreError::Corrupt("an unjudged event has no number".to_owned()))?;
+        due.push((Key::new(&[key]), read_u64(seq)?));
+    }
+    Ok(due)
+}
+
+/// Event `seq`, if it is still stored and nothing before it in the backlog had it accepted.
+fn unaccepted(txn: &LmdbTxn<'_>, seq: u64) -> Result<Option<nostr::event::Event>, StoreError> {
+    let Some(record) = record(txn.dbs, &txn.txn, seq)? else { return Ok(None) };
+    let row = txn.dbs.ids.get(&txn.txn, record.id).map_err(from_heed)?;
+    match row.map(|row| decode_row(row, txn.feed_floor)).transpose()? {
+        Some(row) if row.accepted.is_none() => to_event(&record).map(Some),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,82 @@
+//! What was stored without a policy is judged when there is one, once, and shown in the feed.
+
+use std::sync::mpsc::channel;
+
+use store_lmdb::{LmdbStore, Options};
+use sync_core::admission::{AdmissionConfig, AdmissionMode, AdmissionPolicy};
+use sync_core::store::{EventStore, FeedChange};
+
+use crate::support::{NOW, assert_sound, author, event, open, small, submit};
+
+fn judging(domain: &str) -> Options {
+    let config =
+        AdmissionConfig { domains: vec![domain.to_owned()], mode: AdmissionMode::All, ..AdmissionConfig::default() };
+    Options { policy: Some(AdmissionPolicy::new(config)), ..small() }
+}
+
+/// An announcement and an issue on it: whatever the policy's domain, mode `all` accepts both.
+fn repository(number: u64, name: &str) -> Vec<sync_core::nostr::event::Event> {
+    let address = format!("30617:{}:{name}", author(1).to_hex());
+    vec![event(number + 1, 2, 1621, NOW - 50, &[&["a", &address]]), event(number, 1, 30617, NOW - 100, &[&["d", name]])]
+}
+
+fn accepted(store: &LmdbStore) -> Vec<u16> {
+    let (mut after, mut kinds) = (0, Vec::new());
+    loop {
+        let page = store.feed(after, 3).expect("reads");
+        for entry in page.entries {
+            assert!(entry.seq > after && entry.seq <= page.upto);
+            match entry.change {
+                FeedChange::Accepted(event) => kinds.push(event.kind.as_u16()),
+                FeedChange::Removed { .. } => {}
+            }
+        }
+        if page.upto == page.head {
+            return kinds;
+        }
+        after = page.upto;
+    }
+}
+
+#[test]
+fn the_backlog_is_judged_once_in_order_of_dependency() {
+    let (dir, store) = open(small());
+    submit(&store, repository(10, "a")).expect("stored");
+    submit(&store, repository(20, "b")).expect("stored");
+    assert_eq!(store.feed_head(), Ok(0));
+    drop(store);
+
+    let store = LmdbStore::open(dir.path(), judging("git.example.com")).expect("opens");
+    let (heads, woken) = channel();
+    store.on_feed(Box::new(move |head| heads.send(head).expect("somebody listens")));
+    store.judge_backlog(NOW).expect("judged");
+    assert_eq!(woken.try_iter().last(), Some(4));
+    let mut kinds = accepted(&store);
+    assert_eq!(kinds[0], 30617, "nothing is accepted before a repository is");
+    kinds.sort_unstable();
+    assert_eq!(kinds, [1621, 1621, 30617, 30617]);
+    assert_eq!(store.judge_backlog(NOW), Ok(0), "nothing is left");
+    assert_sound(&store);
+    drop(store);
+
+    let store = LmdbStore::open(dir.path(), judging("git.example.com")).expect("opens");
+    assert_eq!(accepted(&store).len(), 4, "the verdicts stand");
+    assert_eq!(store.judge_backlog(NOW), Ok(0), "under the same policy nothing is judged again");
+}
+
+#[test]
+fn a_changed_policy_voids_the_feed_and_judges_everything_again() {
+    let (dir, store) = open(judging("old.example.com"));
+    store.judge_backlog(NOW).expect("judged");
+    submit(&store, repository(10, "a")).expect("stored");
+    store.judge_backlog(NOW).expect("judged");
+    drop(store);
+    let store = LmdbStore::open(dir.path(), judging("new.example.com")).expect("opens");
+    assert_eq!(accepted(&store), [0u16; 0], "what another policy accepted is not shown");
+    assert_sound(&store);
+    let before = store.feed_head().expect("reads");
+    assert!(store.judge_backlog(NOW).expect("judged") > 0);
+    assert_eq!(accepted(&store), [30617, 1621]);
+    assert!(store.feed_head().expect("reads") > before, "places are never given twice");
+    assert_sound(&store);
+}

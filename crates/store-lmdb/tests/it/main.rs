@@ -1,0 +1,11 @@
+//! What a user of the store sees: one file for each subject.
+
+mod crash;
+mod feed;
+mod full;
+mod opening;
+mod queries;
+mod real_data;
+mod support;
+mod verifying;
+mod views;

@@ -1,0 +1,138 @@
+//! Opening, reopening, and who may open beside whom.
+
+use std::process::Command;
+
+use nostr::filter::Filter;
+use store_lmdb::{LmdbStore, OpenError, Options};
+use sync_core::store::{EventStore, StateTable, StateWrite, StoreError};
+
+use crate::support::{NOW, assert_sound, ids, notes, open, query, small, submit};
+
+/// Runs one of the `helper_` tests below in a process of its own, on the store in `dir`.
+pub(crate) fn helper(name: &str, dir: &std::path::Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]).env("STORE_DIR", dir);
+    command
+}
+
+pub(crate) fn helper_dir() -> std::path::PathBuf {
+    std::env::var_os("STORE_DIR").expect("run by another test, which sets STORE_DIR").into()
+}
+
+fn write(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateWrite {
+    StateWrite { table, key: key.to_vec(), value: value.map(<[u8]>::to_vec) }
+}
+
+#[test]
+fn everything_is_there_after_reopening() {
+    let (dir, store) = open(small());
+    submit(&store, notes(0..500)).expect("stored");
+    store
+        .write_state(vec![
+            write(StateTable::Relay, b"wss://b", Some(b"two")),
+            write(StateTable::Relay, b"wss://a", Some(b"one")),
+            write(StateTable::Failed, b"wss://a", Some(b"other room")),
+        ])
+        .expect("written");
+    let before = query(&store, &[Filter::new()], NOW);
+    drop(store);
+
+    let store = LmdbStore::open(dir.path(), small()).expect("opens again");
+    assert_eq!(query(&store, &[Filter::new()], NOW), before);
+    let relays = store.read_state(StateTable::Relay).expect("reads");
+    assert_eq!(relays, [(b"wss://a".to_vec(), b"one".to_vec()), (b"wss://b".to_vec(), b"two".to_vec())]);
+    store.write_state(vec![write(StateTable::Relay, b"wss://a", None)]).expect("written");
+    assert_eq!(store.read_state(StateTable::Relay).expect("reads").len(), 1);
+    assert!(matches!(
+        store.write_state(vec![write(StateTable::Relay, &[0; 501], None)]),
+        Err(StoreError::Io(text)) if text.contains("501")
+    ));
+    assert_sound(&store);
+}
+
+#[test]
+fn a_second_writer_is_refused_with_the_first_ones_name() {
+    let (dir, store) = open(small());
+    let Err(OpenError::Busy { holder, .. }) = LmdbStore::open(dir.path(), small()) else { panic!("two writers") };
+    assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+    drop(store);
+    LmdbStore::open(dir.path(), small()).expect("the lock goes with its holder");
+}
+
+#[test]
+fn nothing_is_created_for_reading() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let reading = || Options { read_only: true, ..small() };
+    assert!(matches!(LmdbStore::open(dir.path().join("none"), reading()), Err(OpenError::Missing(_))));
+    assert!(!dir.path().join("none").exists());
+    let file = dir.path().join("file");
+    std::fs::write(&file, "no directory").expect("written");
+    let refused = LmdbStore::open(&file, small()).map(drop).expect_err("a file is no directory");
+    assert!(matches!(&refused, OpenError::NotWritable { path, .. } if *path == file), "{refused}");
+    assert!(refused.to_string().contains("file is not writable"), "{refused}");
+}
+
+#[test]
+fn a_reader_in_another_process_sees_what_the_writer_commits() {
+    let (dir, store) = open(small());
+    submit(&store, notes(0..100)).expect("stored");
+    let output = helper("opening::helper_reader", dir.path()).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("read 100 events"), "{output:?}");
+    submit(&store, notes(100..120)).expect("the writer goes on");
+    assert_eq!(ids(&query(&store, &[Filter::new()], NOW)).len(), 120);
+}
+
+#[test]
+#[ignore = "the other process of a test"]
+fn helper_reader() {
+    let store = LmdbStore::open(helper_dir(), Options { read_only: true, ..small() }).expect("opens beside the writer");
+    println!("read {} events", query(&store, &[Filter::new()], NOW).len());
+    let refused = submit(&store, notes(0..1)).expect_err("nothing can be written");
+    assert!(matches!(&refused, StoreError::Io(text) if text.contains("reading only")), "{refused}");
+    assert_sound(&store);
+}
+
+#[test]
+fn compaction_keeps_everything_and_wants_to_be_alone() {
+    let (dir, store) = open(small());
+    submit(&store, notes(0..3000)).expect("stored");
+    let before = query(&store, &[Filter::new()], NOW);
+    let gained = store.compact().expect("compacts");
+    assert!(gained.after <= gained.before, "{gained:?}");
+
+    let store = LmdbStore::open(dir.path(), small()).expect("opens the new file");
+    assert_eq!(query(&store, &[Filter::new()], NOW), before);
+    submit(&store, notes(3000..3100)).expect("and writes to it");
+    assert_sound(&store);
+
+    let mut reader = helper("opening::helper_holds_open", dir.path());
+    let mut reader =
+        reader.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("runs");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(reader.stdout.take().expect("piped")));
+    assert!(lines.any(|line| line.expect("text").contains("holding")), "the reader opened it");
+    let refused = store.compact().expect_err("somebody reads");
+    assert!(matches!(&refused, StoreError::Io(text) if text.contains("open for reading")), "{refused}");
+    drop(reader.stdin.take());
+    assert!(reader.wait().expect("ends").success());
+    let store = LmdbStore::open(dir.path(), small()).expect("is as it was");
+    assert_eq!(store.event_count().expect("reads"), 3100);
+}
+
+#[test]
+#[ignore = "the other process of a test"]
+fn helper_holds_open() {
+    let _store = LmdbStore::open(helper_dir(), Options { read_only: true, ..small() }).expect("opens");
+    println!("\nholding");
+    std::io::stdin().read_line(&mut String::new()).expect("until the end");
+}
+
+#[test]
+fn a_closed_store_reads_and_says_so_when_written_to() {
+    let (_dir, store) = open(small());
+    submit(&store, notes(0..10)).expect("stored");
+    store.close().expect("closes");
+    store.close().expect("closing twice is closing");
+    assert_eq!(submit(&store, notes(10..20)), Err(StoreError::Closed));
+    assert_eq!(store.event_count().expect("reads"), 10);
+}

@@ -1,0 +1,93 @@
+//! Batches on a link: how they begin, are given up, and end.
+
+use super::LinkOutput;
+use super::machine::RelayLink;
+use super::part::{Carried, Part, Stage};
+use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, FailureReason};
+use crate::time::Now;
+
+impl RelayLink {
+    pub(super) fn begin(&mut self, request: BatchRequest, now: Now) {
+        let strategies = &self.config.strategies;
+        let order: Vec<usize> = match &request.strategies {
+            None => (0..strategies.len()).collect(),
+            Some(names) => names
+                .iter()
+                .filter_map(|name| strategies.iter().position(|strategy| strategy.descriptor().name == *name))
+                .collect(),
+        };
+        let carried = Carried {
+            parts: request.filters.iter().cloned().map(Part::new).collect(),
+            order,
+            until: now.unix_s.saturating_add(self.config.max_future_s),
+            methods: Vec::new(),
+            counts: Counts::default(),
+            fallbacks: Vec::new(),
+            request,
+        };
+        self.batches.insert(carried.request.id, carried);
+    }
+
+    pub(super) fn drop_batch(&mut self, batch: BatchId) {
+        let sessions: Vec<u64> =
+            self.sessions.iter().filter(|(_, running)| running.batch == batch).map(|(id, _)| *id).collect();
+        for session in sessions {
+            self.end_session(session);
+        }
+        let fetches: Vec<u64> =
+            self.fetches.iter().filter(|(_, fetch)| fetch.batch == batch).map(|(id, _)| *id).collect();
+        for fetch in fetches {
+            if let Some(fetch) = self.fetches.remove(&fetch) {
+                self.close_sub(&fetch.wire);
+            }
+        }
+        self.uploads.retain(|_, upload| upload.batch != batch);
+        self.batches.remove(&batch);
+    }
+
+    /// Ends parts whose work is done, and batches whose parts have ended.
+    pub(super) fn conclude(&mut self) {
+        let (mut done, mut moved) = (Vec::new(), false);
+        for (id, carried) in &mut self.batches {
+            for part in &mut carried.parts {
+                if part.stage == Stage::Settling && part.is_settled() {
+                    let compares = carried
+                        .order
+                        .get(part.strategy)
+                        .is_some_and(|at| self.config.strategies[*at].descriptor().compares_sets);
+                    let fetched = self.config.direction.down() && !self.config.dry_run && part.fresh_needs > 0;
+                    if compares && fetched && part.failures.is_empty() {
+                        moved = true;
+                        if part.verifications < 2 {
+                            part.verifications += 1;
+                            part.stage = Stage::Waiting;
+                            continue;
+                        }
+                        let text = format!("the second verification round still found {} new ids", part.fresh_needs);
+                        part.fail(FailureReason::Protocol, text);
+                    }
+                    part.finish();
+                }
+            }
+            if carried.parts.iter().all(|part| part.stage == Stage::Finished) {
+                done.push(*id);
+            }
+        }
+        if moved {
+            self.touch();
+        }
+        for id in done {
+            if let Some(carried) = self.batches.remove(&id) {
+                self.report(carried);
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, carried: Carried) {
+        let Carried { request, parts, methods, counts, fallbacks, .. } = carried;
+        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).collect();
+        let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
+        let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks };
+        self.out.push_back(LinkOutput::BatchDone(Box::new(report)));
+    }
+}

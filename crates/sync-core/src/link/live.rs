@@ -1,0 +1,143 @@
+//! Live subscriptions: what should be open, is; new ones open before old ones close.
+
+use std::sync::Arc;
+
+use nostr::filter::Filter;
+use nostr::types::Timestamp;
+
+use super::machine::{RelayLink, Sub, SubTarget};
+use super::{LinkNotice, LinkOutput, LiveKey, LiveSubscription, wire};
+use crate::response::{Meaning, Said};
+use crate::time::{MonoMillis, Now};
+
+/// How long a refused subscription waits before it is tried again.
+const RETRY_MS: u64 = 300_000;
+
+#[derive(Debug)]
+pub(super) struct Live {
+    filters: Vec<Filter>,
+    /// Its wire id while open.
+    wire: Option<String>,
+    /// Told as refused, and not yet restored.
+    refused: bool,
+    /// The relay mishandles `limit: 0`: ask by `since` instead.
+    by_since: bool,
+    retry_at: Option<MonoMillis>,
+}
+
+impl RelayLink {
+    /// How many subscriptions live sync may hold; the rest of the budget is kept for history.
+    fn live_budget(&self) -> usize {
+        self.max_subs - self.max_subs.div_ceil(2).min(3)
+    }
+
+    pub(super) fn set_live(&mut self, wanted: Vec<LiveSubscription>, now: Now) {
+        let keys: std::collections::BTreeSet<LiveKey> = wanted.iter().map(|live| live.key).collect();
+        for LiveSubscription { key, filters } in wanted {
+            let live = self.live.entry(key).or_insert_with(|| Live {
+                filters: Vec::new(),
+                wire: None,
+                refused: false,
+                by_since: false,
+                retry_at: None,
+            });
+            if live.filters != filters {
+                live.filters = filters;
+                live.retry_at = Some(now.mono_ms);
+            }
+        }
+        // Opened first, so that nothing falls between the old and the new.
+        self.open_live(now);
+        let gone: Vec<LiveKey> = self.live.keys().filter(|key| !keys.contains(key)).copied().collect();
+        for key in gone {
+            if let Some(wire) = self.live.remove(&key).and_then(|live| live.wire) {
+                self.close_sub(&wire);
+            }
+        }
+        // What didn't fit beside the old may fit in their place.
+        self.open_live(now);
+    }
+
+    /// Opens whatever is due.
+    pub(super) fn open_live(&mut self, now: Now) {
+        if self.quiet_until > now.mono_ms {
+            return;
+        }
+        let due: Vec<LiveKey> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.retry_at.is_some_and(|at| at <= now.mono_ms))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in due {
+            let open = self.live.values().filter(|live| live.wire.is_some()).count();
+            let budget = self.live_budget();
+            let Some(live) = self.live.get_mut(&key) else { continue };
+            if live.wire.is_none() && open >= budget {
+                let text = format!("no room: {open} of at most {budget} live subscriptions are open");
+                self.refuse(key, text, RETRY_MS, now);
+                continue;
+            }
+            live.retry_at = None;
+            let filters: Vec<Filter> = live
+                .filters
+                .iter()
+                .map(|filter| {
+                    let filter = filter.clone();
+                    if live.by_since { filter.since(Timestamp::from_secs(now.unix_s)) } else { filter.limit(0) }
+                })
+                .collect();
+            let old = live.wire.take();
+            // An answer is matched by what was asked for, without the limit.
+            let asked: Arc<[Filter]> = live.filters.as_slice().into();
+            let wire = self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None });
+            if let Some(live) = self.live.get_mut(&key) {
+                live.wire = Some(wire.clone());
+            }
+            self.send(wire::req(&wire, &filters), None);
+            if let Some(old) = old {
+                self.close_sub(&old);
+            }
+        }
+    }
+
+    fn refuse(&mut self, key: LiveKey, text: String, retry_ms: u64, now: Now) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.retry_at = Some(now.mono_ms + retry_ms);
+        if !live.refused {
+            live.refused = true;
+            self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRefused { key, text }));
+        }
+    }
+
+    pub(super) fn live_closed(&mut self, key: LiveKey, said: &Said, now: Now) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.wire = None;
+        let may_be_the_limit =
+            matches!(said.meaning, Meaning::Invalid | Meaning::Error | Meaning::Unsupported | Meaning::Unknown);
+        if may_be_the_limit && !live.by_since {
+            live.by_since = true;
+            live.retry_at = Some(now.mono_ms);
+            self.open_live(now);
+            return;
+        }
+        let text =
+            if said.text.is_empty() { "closed by the relay without a word".to_owned() } else { said.text.clone() };
+        let retry = if said.meaning == Meaning::RateLimited { self.config.rate_limit_cooldown_ms } else { RETRY_MS };
+        self.refuse(key, text, retry, now);
+    }
+
+    /// The relay answers a live subscription: it is open.
+    pub(super) fn live_answered(&mut self, key: LiveKey) {
+        if let Some(live) = self.live.get_mut(&key)
+            && live.refused
+        {
+            live.refused = false;
+            self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRestored { key }));
+        }
+    }
+
+    pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
+        self.live.values().filter_map(|live| live.retry_at).min()
+    }
+}

@@ -1,0 +1,464 @@
+//! The link itself: its state, its entrances, and where each frame goes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use nostr::event::EventId;
+use nostr::filter::Filter;
+
+use super::fetch::{Fetch, Upload};
+use super::inbox::{Arrived, Inbox};
+use super::live::Live;
+use super::part::{Carried, Part, Stage};
+use super::session::Running;
+use super::wire::{self, RelayFrame};
+use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
+use crate::model::{BatchId, FailureReason, RelayUrl};
+use crate::response::{Meaning, Said, SaidIn, classify};
+use crate::store::{IntakeOutcome, LocalSets, StoreError};
+use crate::strategy::{CheckVerdict, Direction, RelayProfile, StrategyOrder, SubId};
+use crate::time::{Jitter, MonoMillis, Now};
+
+/// Subscriptions at once where NIP-11 says nothing: what the strictest relays of the field allow (WIRE.md).
+const DEFAULT_MAX_SUBS: usize = 20;
+/// Requests by id in flight.
+pub(super) const MAX_FETCHES: usize = 6;
+
+/// What a link needs to know.
+#[derive(Clone)]
+pub struct LinkConfig {
+    /// The relay.
+    pub relay: RelayUrl,
+    /// What it says of itself.
+    pub profile: RelayProfile,
+    /// Strategies in order of preference.
+    pub strategies: StrategyOrder,
+    /// Which way batches move events.
+    pub direction: Direction,
+    /// Compare only: nothing is fetched, stored or uploaded.
+    pub dry_run: bool,
+    /// How long nothing is asked after the relay spoke of rate limits, milliseconds. Default 65,000 (SPEC §12).
+    pub rate_limit_cooldown_ms: u64,
+    /// How long a request by id or an upload may stay without an answer, milliseconds. Default 30,000.
+    pub request_timeout_ms: u64,
+    /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
+    pub max_future_s: u64,
+    /// For sessions that want to look random.
+    pub seed: u64,
+}
+
+/// What a wire id stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Sub {
+    pub(super) target: SubTarget,
+    /// What an event that comes by it must match.
+    pub(super) filters: Arc<[Filter]>,
+    /// The batch that its bytes are counted for.
+    pub(super) batch: Option<BatchId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SubTarget {
+    Live(LiveKey),
+    Session { session: u64, sub: SubId, neg: bool },
+    Fetch(u64),
+}
+
+/// One connection. Feed it by [`command`](Self::command), [`frame`](Self::frame), [`checked`](Self::checked),
+/// [`settled`](Self::settled), [`timeout`](Self::timeout) and [`lost`](Self::lost); drain [`poll`](Self::poll) after each.
+///
+/// Cost: a frame takes time that doesn't depend on how many events came before; what is held grows with the
+/// requests in flight, which are bounded, and with the ids of one reconciliation message.
+pub struct RelayLink {
+    pub(super) config: LinkConfig,
+    pub(super) out: VecDeque<LinkOutput>,
+    inbox: Inbox,
+    /// Jobs whose fate (check or commit) is open, by the part that waits for them.
+    owners: HashMap<Token, (BatchId, usize)>,
+    pub(super) subs: HashMap<String, Sub>,
+    next_wire: u64,
+    pub(super) live: BTreeMap<LiveKey, Live>,
+    pub(super) batches: BTreeMap<BatchId, Carried>,
+    pub(super) sessions: BTreeMap<u64, Running>,
+    pub(super) next_session: u64,
+    pub(super) fetches: BTreeMap<u64, Fetch>,
+    pub(super) next_fetch: u64,
+    pub(super) uploads: BTreeMap<EventId, Upload>,
+    /// Strategies that turned out unsupported on this connection.
+    pub(super) unsupported: BTreeSet<usize>,
+    /// Strategies that were answered on this connection.
+    pub(super) proven: BTreeSet<usize>,
+    /// The session that asks alone.
+    pub(super) probing: Option<u64>,
+    /// What strategies asked to remember.
+    pub(super) remembered: HashMap<usize, Vec<u8>>,
+    /// The budget: subscriptions of any kind at once.
+    pub(super) max_subs: usize,
+    pub(super) max_sessions: usize,
+    pub(super) fetch_chunk: usize,
+    /// Nothing is asked before this moment.
+    pub(super) quiet_until: MonoMillis,
+    pub(super) jitter: Jitter,
+    auth_told: bool,
+    dirty: bool,
+}
+
+impl RelayLink {
+    /// A link over a connection that has just opened.
+    pub fn new(config: LinkConfig) -> Self {
+        let max_subs = config.profile.max_subscriptions.unwrap_or(DEFAULT_MAX_SUBS).clamp(1, 1_000);
+        Self {
+            jitter: Jitter::new(config.seed),
+            config,
+            out: VecDeque::new(),
+            inbox: Inbox::default(),
+            owners: HashMap::new(),
+            subs: HashMap::new(),
+            next_wire: 0,
+            live: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next_session: 1,
+            fetches: BTreeMap::new(),
+            next_fetch: 1,
+            uploads: BTreeMap::new(),
+            unsupported: BTreeSet::new(),
+            proven: BTreeSet::new(),
+            probing: None,
+            remembered: HashMap::new(),
+            max_subs,
+            max_sessions: usize::MAX,
+            fetch_chunk: usize::MAX,
+            quiet_until: 0,
+            auth_told: false,
+            dirty: false,
+        }
+    }
+
+    /// Does what the manager asks.
+    pub fn command(&mut self, command: LinkCommand, local: &dyn LocalSets, now: Now) {
+        match command {
+            LinkCommand::Live(wanted) => self.set_live(wanted, now),
+            LinkCommand::Batch(request) => self.begin(request, now),
+            LinkCommand::Cancel(batch) => self.drop_batch(batch),
+        }
+        self.pump(local, now);
+    }
+
+    /// Takes a frame from the relay.
+    pub fn frame(&mut self, text: String, local: &dyn LocalSets, now: Now) {
+        match RelayFrame::parse(&text) {
+            Some(RelayFrame::Event { sub, json }) => {
+                let Some((wire, known)) = self.subs.get_key_value(&*sub) else { return };
+                let (wire, filters) = (wire.clone(), Arc::clone(&known.filters));
+                let owner = self.owner_of(known.target);
+                if let Some(carried) = known.batch.and_then(|batch| self.batches.get_mut(&batch)) {
+                    carried.counts.bytes_down += text.len() as u64;
+                    carried.counts.received += 1;
+                }
+                let job_json = json.get().to_owned();
+                let token = self.inbox.push(Arrived::Event { wire, checked: None });
+                let store = owner.is_none() || (self.config.direction.down() && !self.config.dry_run);
+                if let Some(owner) = owner {
+                    self.owners.insert(token, owner);
+                    if let Some(part) = self.part(owner) {
+                        part.outstanding += 1;
+                    }
+                }
+                self.out.push_back(LinkOutput::Check(CheckJob { token, json: job_json, filters, store }));
+            }
+            _ if !self.inbox.is_empty() => {
+                self.inbox.push(Arrived::Frame(text));
+            }
+            _ => {
+                self.act_on(&text, local, now);
+                self.pump(local, now);
+            }
+        }
+    }
+
+    /// Takes what the checks said of a job.
+    pub fn checked(&mut self, answer: Checked, local: &dyn LocalSets, now: Now) {
+        self.inbox.answer(answer);
+        while let Some(arrived) = self.inbox.pop() {
+            match arrived {
+                Arrived::Event { wire, checked: Some(checked) } => self.on_event(&wire, checked, local, now),
+                Arrived::Event { checked: None, .. } => {}
+                Arrived::Frame(text) => self.act_on(&text, local, now),
+            }
+        }
+        self.pump_if_dirty(local, now);
+    }
+
+    /// Takes what became of a job's event in the store: once for each that was `New` and to be stored.
+    pub fn settled(
+        &mut self,
+        token: Token,
+        id: EventId,
+        outcome: &Result<IntakeOutcome, StoreError>,
+        local: &dyn LocalSets,
+        now: Now,
+    ) {
+        let Some(owner) = self.owners.remove(&token) else { return };
+        let Some(carried) = self.batches.get_mut(&owner.0) else { return };
+        match outcome {
+            Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
+            Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
+            Ok(IntakeOutcome::Deferred(reason)) => carried.reject(reason.as_str()),
+            Ok(IntakeOutcome::Rejected(reason)) => carried.reject(reason.as_str()),
+            Err(_) => carried.reject("store_error"),
+        }
+        if let Some(part) = carried.parts.get_mut(owner.1) {
+            part.outstanding -= 1;
+            match outcome {
+                Ok(IntakeOutcome::Stored | IntakeOutcome::Duplicate) => {}
+                Ok(IntakeOutcome::Deferred(_) | IntakeOutcome::Rejected(_)) => part.account(id),
+                Err(error) => part.fail_once(FailureReason::Local, error.to_string()),
+            }
+            self.dirty |= part.outstanding == 0;
+        }
+        self.pump_if_dirty(local, now);
+    }
+
+    /// To be called when the moment of [`next_timeout`](Self::next_timeout) has come.
+    pub fn timeout(&mut self, local: &dyn LocalSets, now: Now) {
+        self.session_timeouts(local, now);
+        self.request_timeouts(now);
+        self.open_live(now);
+        self.pump(local, now);
+    }
+
+    /// The connection is gone; give all open jobs' answers before. Every batch ends in a report.
+    pub fn lost(&mut self, reason: &str) {
+        for (_, mut carried) in std::mem::take(&mut self.batches) {
+            for part in &mut carried.parts {
+                if part.stage != Stage::Finished {
+                    part.fail(FailureReason::ConnectionLost, reason);
+                    part.finish();
+                }
+            }
+            self.report(carried);
+        }
+        self.sessions.clear();
+        self.fetches.clear();
+        self.uploads.clear();
+        self.subs.clear();
+        self.owners.clear();
+        self.live.clear();
+        self.out.retain(|output| !matches!(output, LinkOutput::Send(_) | LinkOutput::Check(_)));
+    }
+
+    /// The next output. Drain until `None` after each call that takes an input.
+    pub fn poll(&mut self) -> Option<LinkOutput> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`timeout`](Self::timeout), and what for. Changes by any input.
+    pub fn next_timeout(&self) -> Option<(MonoMillis, &'static str)> {
+        let sessions = self.sessions.values().filter_map(|running| running.session.next_timeout());
+        let fetches = self.fetches.values().map(|fetch| (fetch.deadline, "request by id"));
+        let uploads = self.uploads.values().map(|upload| (upload.deadline, "upload"));
+        let live = self.live_deadline().map(|at| (at.max(self.quiet_until), "live subscription"));
+        let quiet = (self.quiet_until > 0).then_some((self.quiet_until, "cool-down"));
+        let waiting = self
+            .batches
+            .values()
+            .flat_map(|carried| &carried.parts)
+            .filter(|part| part.stage == Stage::Waiting && part.not_before > 0)
+            .map(|part| (part.not_before, "retry"));
+        sessions.chain(fetches).chain(uploads).chain(live).chain(quiet).chain(waiting).min()
+    }
+
+    /// Frames and events that wait for checks: the shell stops reading where it grows.
+    pub fn backlog(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Whether a batch is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
+    fn owner_of(&self, target: SubTarget) -> Option<(BatchId, usize)> {
+        match target {
+            SubTarget::Live(_) => None,
+            SubTarget::Session { session, .. } => {
+                self.sessions.get(&session).map(|running| (running.batch, running.part))
+            }
+            SubTarget::Fetch(fetch) => self.fetches.get(&fetch).map(|fetch| (fetch.batch, fetch.part)),
+        }
+    }
+
+    pub(super) fn part(&mut self, (batch, part): (BatchId, usize)) -> Option<&mut Part> {
+        self.batches.get_mut(&batch)?.parts.get_mut(part)
+    }
+
+    /// An event whose check has come back, in the order of the wire.
+    fn on_event(&mut self, wire: &str, checked: Checked, local: &dyn LocalSets, now: Now) {
+        let Checked { token, id, created_at, verdict } = checked;
+        let stores = self.config.direction.down() && !self.config.dry_run;
+        if verdict != CheckVerdict::New || !stores {
+            if let Some(owner) = self.owners.remove(&token)
+                && let Some(carried) = self.batches.get_mut(&owner.0)
+            {
+                match verdict {
+                    CheckVerdict::New => {}
+                    CheckVerdict::Known => carried.counts.duplicate += 1,
+                    CheckVerdict::Bad(reason) => carried.reject(reason.as_str()),
+                }
+                if let Some(part) = carried.parts.get_mut(owner.1) {
+                    part.outstanding -= 1;
+                    if matches!(verdict, CheckVerdict::Bad(_)) {
+                        part.account(id);
+                    }
+                    self.dirty |= part.outstanding == 0;
+                }
+            }
+            if let CheckVerdict::Bad(reason) = verdict {
+                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason }));
+            }
+        }
+        let Some(target) = self.subs.get(wire).map(|sub| sub.target) else { return };
+        match target {
+            SubTarget::Live(key) => self.live_answered(key),
+            SubTarget::Session { session, sub, .. } => {
+                self.session_event(session, sub, id, created_at, verdict, local, now)
+            }
+            SubTarget::Fetch(fetch) => self.fetch_event(fetch, id, now),
+        }
+    }
+
+    /// A frame whose turn has come.
+    fn act_on(&mut self, text: &str, local: &dyn LocalSets, now: Now) {
+        let Some(frame) = RelayFrame::parse(text) else {
+            self.out.push_back(LinkOutput::Notice(LinkNotice::Garbage));
+            return;
+        };
+        let bytes = text.len() as u64;
+        match frame {
+            RelayFrame::Event { .. } | RelayFrame::Other => {}
+            RelayFrame::Eose { sub, finished } => match self.counted(&sub, bytes) {
+                Some(SubTarget::Live(key)) => self.live_answered(key),
+                Some(SubTarget::Session { session, sub, .. }) => self.session_eose(session, sub, finished, local, now),
+                Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, None),
+                None => {}
+            },
+            RelayFrame::Closed { sub, text } => {
+                let said = classify(SaidIn::Closed, &text, None);
+                let target = self.counted(&sub, bytes);
+                self.subs.remove(&*sub);
+                self.heed(&said, now);
+                match target {
+                    Some(SubTarget::Live(key)) => self.live_closed(key, &said, now),
+                    Some(SubTarget::Session { session, sub, .. }) => {
+                        self.session_closed(session, sub, &said, local, now)
+                    }
+                    Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, Some(&said)),
+                    None => {}
+                }
+            }
+            RelayFrame::NegMsg { sub, payload } => {
+                if let Some(SubTarget::Session { session, sub, neg: true }) = self.counted(&sub, bytes) {
+                    self.session_neg_msg(session, sub, wire::unhex(&payload), local, now);
+                }
+            }
+            RelayFrame::NegErr { sub, text, cap } => {
+                let said = classify(SaidIn::NegErr, &text, cap);
+                if let Some(SubTarget::Session { session, sub: number, neg: true }) = self.counted(&sub, bytes) {
+                    self.subs.remove(&*sub);
+                    self.heed(&said, now);
+                    self.session_neg_err(session, number, &said, local, now);
+                }
+            }
+            RelayFrame::Notice { text } => {
+                let said = classify(SaidIn::Notice, &text, None);
+                self.heed(&said, now);
+                self.on_notice(&said, local, now);
+            }
+            RelayFrame::Ok { id, accepted, text } => self.upload_answered(id, accepted, &text, now),
+            RelayFrame::Auth { challenge } => {
+                if !self.auth_told {
+                    self.auth_told = true;
+                    let challenge = challenge.chars().take(Said::MAX_TEXT).collect();
+                    self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRequired { challenge }));
+                }
+            }
+        }
+        self.dirty = true;
+    }
+
+    /// What concerns the whole connection, whatever it answers.
+    fn heed(&mut self, said: &Said, now: Now) {
+        if said.meaning == Meaning::RateLimited {
+            let until = now.mono_ms + self.config.rate_limit_cooldown_ms;
+            if self.quiet_until <= now.mono_ms {
+                self.out.push_back(LinkOutput::Notice(LinkNotice::RateLimited { text: said.text.clone() }));
+            }
+            self.quiet_until = self.quiet_until.max(until);
+        }
+    }
+
+    /// Where a frame for `sub` goes; its bytes are counted for the batch.
+    fn counted(&mut self, sub: &str, bytes: u64) -> Option<SubTarget> {
+        let sub = self.subs.get(sub)?;
+        if let Some(carried) = sub.batch.and_then(|batch| self.batches.get_mut(&batch)) {
+            carried.counts.bytes_down += bytes;
+        }
+        Some(sub.target)
+    }
+
+    pub(super) fn open_sub(&mut self, prefix: char, sub: Sub) -> String {
+        self.next_wire += 1;
+        let wire = format!("{prefix}{}", self.next_wire);
+        self.subs.insert(wire.clone(), sub);
+        wire
+    }
+
+    /// Ends a subscription of ours, with the message that its kind calls for.
+    pub(super) fn close_sub(&mut self, wire: &str) {
+        if let Some(sub) = self.subs.remove(wire) {
+            let neg = matches!(sub.target, SubTarget::Session { neg: true, .. });
+            self.send(if neg { wire::neg_close(wire) } else { wire::close(wire) }, sub.batch);
+        }
+    }
+
+    pub(super) fn send(&mut self, frame: String, batch: Option<BatchId>) {
+        if let Some(carried) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
+            carried.counts.bytes_up += frame.len() as u64;
+        }
+        self.out.push_back(LinkOutput::Send(frame));
+    }
+
+    /// Subscriptions that the budget still allows.
+    pub(super) fn free_subs(&self) -> usize {
+        self.max_subs.saturating_sub(self.subs.len())
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    fn pump_if_dirty(&mut self, local: &dyn LocalSets, now: Now) {
+        if self.dirty {
+            self.pump(local, now);
+        }
+    }
+
+    /// Moves on whatever can move: sessions, requests, uploads, ends of parts and batches.
+    fn pump(&mut self, local: &dyn LocalSets, now: Now) {
+        loop {
+            self.dirty = false;
+            if self.quiet_until <= now.mono_ms {
+                self.quiet_until = 0;
+                self.send_held();
+                self.start_sessions(local, now);
+                self.start_fetches(local, now);
+                self.start_uploads(local, now);
+            }
+            self.conclude();
+            if !self.dirty {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! How batches end, and how strategies follow one another.
+
+use serde_json::json;
+use sync_core::link::{LinkCommand, LinkNotice};
+use sync_core::model::{BatchOutcome, FailureReason};
+use sync_core::strategy::{Output, SessionOutcome};
+
+use super::*;
+
+#[test]
+fn a_batch_is_confirmed_when_every_event_is_committed() {
+    let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![req(1)], vec![], vec![done()]]])]);
+    bench.hold = Some(Vec::new());
+    bench.batch(7, vec![Filter::new()]);
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.relay_says(event_frame(&wire, id(1)));
+    bench.relay_says(json!(["EOSE", wire]));
+    assert!(bench.reports.is_empty(), "the event is not checked yet, so the EOSE waits");
+    bench.release();
+    let report = bench.reports.pop().expect("the batch ends");
+    assert_eq!((report.id, &report.outcome), (7, &BatchOutcome::Confirmed));
+    assert_eq!((report.counts.need, report.counts.received, report.counts.stored), (1, 1, 1));
+}
+
+#[test]
+fn an_unsupported_strategy_is_passed_over_with_one_warning() {
+    let first = Scripted::new("negentropy", vec![vec![vec![unsupported("no such thing")]]]);
+    let second = Scripted::new("req", vec![vec![vec![done()]]]);
+    let mut bench = Bench::new(vec![first.clone(), second.clone()]);
+    bench.batch(1, vec![Filter::new(), Filter::new().kind(nostr::event::Kind::from_u16(1))]);
+    bench.batch(2, vec![Filter::new()]);
+    let warned: Vec<_> =
+        bench.notices.iter().filter(|notice| matches!(notice, LinkNotice::FellBack { first: true, .. })).collect();
+    assert_eq!(warned.len(), 1);
+    assert_eq!(first.opened.lock().expect("lock").len(), 1, "what is unsupported is not tried again");
+    assert_eq!(second.opened.lock().expect("lock").len(), 3);
+    assert!(bench.reports.iter().all(|report| report.outcome == BatchOutcome::Confirmed));
+    let fallback = &bench.reports.iter().find(|report| report.id == 1).expect("reported").fallbacks[0];
+    assert_eq!((&*fallback.from, &*fallback.to, &*fallback.reason), ("negentropy", "req", "no such thing"));
+}
+
+#[test]
+fn the_last_strategy_names_what_it_could_not_do() {
+    let mut bench = Bench::new(vec![Scripted::new("negentropy", vec![vec![vec![unsupported("turned off")]]])]);
+    bench.batch(1, vec![Filter::new()]);
+    let BatchOutcome::Failed(failures) = &bench.reports[0].outcome else { panic!("it can't be whole") };
+    assert_eq!((&failures[0].reason, &*failures[0].text), (&FailureReason::Unsupported, "turned off"));
+}
+
+#[test]
+fn a_session_that_failed_is_tried_again_then_the_next_strategy() {
+    let failed = || Output::Done(SessionOutcome::Failed { reason: FailureReason::Timeout, text: "silence".into() });
+    let first = Scripted::new("negentropy", vec![vec![vec![failed()]]]);
+    let second = Scripted::new("req", vec![vec![vec![done()]]]);
+    let mut bench = Bench::new(vec![first.clone(), second]);
+    bench.batch(1, vec![Filter::new()]);
+    assert!(bench.reports.is_empty());
+    bench.pass(10_000);
+    assert_eq!(first.opened.lock().expect("lock").len(), 2);
+    assert_eq!(bench.reports[0].outcome, BatchOutcome::Confirmed);
+}
+
+#[test]
+fn an_incomplete_session_fails_its_batch_with_its_reason() {
+    let reason = FailureReason::DenseSecond { second: 5, more_than: 500 };
+    let incomplete = Output::Done(SessionOutcome::Incomplete { reason: reason.clone(), text: "second 5".into() });
+    let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![incomplete]]])]);
+    bench.batch(1, vec![Filter::new()]);
+    assert!(matches!(&bench.reports[0].outcome, BatchOutcome::Failed(failures) if failures[0].reason == reason));
+}
+
+#[test]
+fn a_lost_connection_reports_every_batch() {
+    let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![req(1)]]])]);
+    bench.batch(1, vec![Filter::new()]);
+    bench.batch(2, vec![Filter::new()]);
+    bench.link.lost("reset by peer");
+    let mut lost = 0;
+    while let Some(output) = bench.link.poll() {
+        let LinkOutput::BatchDone(report) = output else { panic!("nothing is sent any more") };
+        assert!(matches!(&report.outcome, BatchOutcome::Failed(failures)
+            if failures[0].reason == FailureReason::ConnectionLost && failures[0].text == "reset by peer"));
+        lost += 1;
+    }
+    assert_eq!(lost, 2);
+}
+
+#[test]
+fn a_cancelled_batch_closes_what_it_had_open_and_is_not_reported() {
+    let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![req(1)]]])]);
+    bench.batch(1, vec![Filter::new()]);
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.command(LinkCommand::Cancel(1));
+    assert_eq!(bench.take_sent(), vec![json!(["CLOSE", wire])]);
+    assert!(bench.reports.is_empty() && !bench.link.is_busy());
+}
+
+#[test]
+fn a_set_comparison_is_verified_after_ingest() {
+    let finds = vec![vec![neg_open(1)], vec![Output::Need(vec![id(1)]), done()]];
+    let finds_nothing = vec![vec![neg_open(1)], vec![done()]];
+    let strategy = Scripted::with("negentropy", true, false, vec![finds, finds_nothing]);
+    let mut bench = Bench::new(vec![strategy.clone()]);
+    bench.batch(1, vec![Filter::new()]);
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.relay_says(json!(["NEG-MSG", wire, "61"]));
+    let fetch = Bench::fetches(&bench.take_sent()).remove(0);
+    bench.relay_says(event_frame(&fetch.0, id(1)));
+    bench.relay_says(json!(["EOSE", fetch.0]));
+    assert!(bench.reports.is_empty(), "not before the verification round");
+    let sent = bench.take_sent();
+    let again = sent.iter().find(|frame| frame[0] == "NEG-OPEN").expect("a verification round");
+    bench.relay_says(json!(["NEG-MSG", text(&again[1]), "61"]));
+    assert_eq!(bench.reports[0].outcome, BatchOutcome::Confirmed);
+    let opened = strategy.opened.lock().expect("lock");
+    assert_eq!(opened[0].window, opened[1].window, "the span doesn't move");
+}
+
+#[test]
+fn a_set_that_keeps_differing_is_not_called_complete() {
+    let needs = |n| vec![vec![neg_open(1)], vec![Output::Need(vec![id(n)]), done()]];
+    let mut bench = Bench::new(vec![Scripted::with("negentropy", true, false, vec![needs(1), needs(2), needs(3)])]);
+    bench.batch(1, vec![Filter::new()]);
+    for n in 1..=3 {
+        let open = bench.take_sent().into_iter().find(|frame| frame[0] == "NEG-OPEN").expect("a round");
+        bench.relay_says(json!(["NEG-MSG", text(&open[1]), "61"]));
+        let fetch = Bench::fetches(&bench.take_sent()).remove(0);
+        bench.relay_says(event_frame(&fetch.0, id(n)));
+        bench.relay_says(json!(["EOSE", fetch.0]));
+    }
+    assert!(matches!(&bench.reports[0].outcome, BatchOutcome::Failed(failures)
+        if failures[0].reason == FailureReason::Protocol));
+}

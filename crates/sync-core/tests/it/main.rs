@@ -1,0 +1,3 @@
+//! What the machines of sync-core do, seen from outside.
+
+mod link;

@@ -1,0 +1,138 @@
+//! From what libraries report to a [`Fault`]: the one place that decides what kind a failure is.
+
+use std::fmt::{Display, Write};
+use std::io;
+
+use hyper::StatusCode;
+use sync_core::model::RelayUrl;
+use sync_core::transport::{Fault, FaultKind};
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+
+/// Characters of a text: parts of it may be the peer's (reasons, certificates, headers).
+const MAX_TEXT: usize = 400;
+
+/// A fault of `relay`: its address, then `what`, on one line and of bounded length.
+pub(crate) fn fault(kind: FaultKind, relay: &RelayUrl, what: impl Display) -> Fault {
+    let whole = format!("{relay}: {what}");
+    let mut text = String::with_capacity(whole.len().min(MAX_TEXT));
+    for (at, letter) in whole.chars().enumerate() {
+        if at == MAX_TEXT {
+            text.push('…');
+            break;
+        }
+        text.push(if letter.is_control() { ' ' } else { letter });
+    }
+    Fault { kind, text }
+}
+
+/// A failed system call on a socket.
+pub(crate) fn of_io(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => fault(FaultKind::Closed, relay, format_args!("{doing}: closed by the peer")),
+        io::ErrorKind::TimedOut => fault(FaultKind::Timeout, relay, format_args!("{doing}: {error}")),
+        _ => fault(FaultKind::Network, relay, format_args!("{doing}: {error}")),
+    }
+}
+
+/// A name that could not be resolved. A resolver that can't answer at present says nothing about the name, so that
+/// fault must not be a lasting one: without a network every relay would be set aside for hours.
+pub(crate) fn of_resolution(relay: &RelayUrl, error: &io::Error) -> Fault {
+    let text = error.to_string();
+    // The wordings of EAI_AGAIN (glibc and the BSDs; musl); the standard library keeps no code of it.
+    let passing = error.raw_os_error().is_some()
+        || ["Temporary failure", "Try again"].iter().any(|wording| text.contains(wording));
+    let kind = if passing { FaultKind::Network } else { FaultKind::Dns };
+    fault(kind, relay, format_args!("resolving {}: {text}", relay.host()))
+}
+
+/// A TLS handshake that failed: by TLS itself or by the socket beneath.
+pub(crate) fn of_tls(relay: &RelayUrl, error: &io::Error) -> Fault {
+    match error.get_ref().filter(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
+        Some(reason) => fault(FaultKind::Tls, relay, format_args!("TLS with {}: {reason}", relay.host())),
+        None => of_io(relay, "TLS handshake", error),
+    }
+}
+
+/// An HTTP answer where a WebSocket was asked for. Overload and gateways without a backend pass; the rest says that
+/// there is no relay.
+fn of_status(relay: &RelayUrl, status: StatusCode, location: Option<&[u8]>) -> Fault {
+    let passing = match status.as_u16() {
+        408 | 425 | 429 => true,
+        501 | 505 => false,
+        code => (500..600).contains(&code),
+    };
+    let mut what = format!("the WebSocket handshake was answered with HTTP {status}");
+    if let Some(location) = location.filter(|_| status.is_redirection()) {
+        let location = String::from_utf8_lossy(location);
+        // Writing to a String can't fail.
+        let _ = write!(what, " to {location}, and redirects are not followed");
+    }
+    fault(if passing { FaultKind::Network } else { FaultKind::Protocol }, relay, what)
+}
+
+/// Whatever the WebSocket layer reports, while `doing` something.
+pub(crate) fn of_ws(relay: &RelayUrl, doing: &str, error: &WsError) -> Fault {
+    let kind = match error {
+        WsError::Http(answer) => {
+            let location = answer.headers().get(hyper::header::LOCATION).map(|value| value.as_bytes());
+            return of_status(relay, answer.status(), location);
+        }
+        WsError::Io(error) => return of_io(relay, doing, error),
+        WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            let what = format_args!("{doing}: a message of at least {size} bytes, {max_size} are allowed");
+            return fault(FaultKind::TooLarge, relay, what);
+        }
+        WsError::ConnectionClosed
+        | WsError::AlreadyClosed
+        | WsError::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake
+            | ProtocolError::SendAfterClosing
+            | ProtocolError::HandshakeIncomplete,
+        ) => FaultKind::Closed,
+        // Only pongs that the peer doesn't take can fill the write buffer: frames are flushed one by one beyond it.
+        WsError::WriteBufferFull(_) => FaultKind::Timeout,
+        WsError::Tls(_) => FaultKind::Tls,
+        _ => FaultKind::Protocol,
+    };
+    fault(kind, relay, format_args!("{doing}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay() -> RelayUrl {
+        RelayUrl::parse("wss://relay.example").expect("valid")
+    }
+
+    #[test]
+    fn texts_are_one_line_of_bounded_length() {
+        let fault = fault(FaultKind::Closed, &relay(), format!("a\r\nb{}", "é".repeat(1000)));
+        assert!(fault.text.starts_with("wss://relay.example: a  bé"), "{}", fault.text);
+        assert_eq!(fault.text.chars().count(), MAX_TEXT + 1);
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_not_lasting() {
+        let kind = |code| of_status(&relay(), StatusCode::from_u16(code).expect("a status"), None).kind;
+        for code in [408, 425, 429, 500, 502, 503, 504, 520] {
+            assert_eq!(kind(code), FaultKind::Network, "{code}");
+        }
+        for code in [200, 301, 400, 401, 403, 404, 426, 501, 505] {
+            assert_eq!(kind(code), FaultKind::Protocol, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_resolver_that_fails_says_nothing_about_the_name() {
+        let kind = |text: &str| of_resolution(&relay(), &io::Error::other(text.to_owned())).kind;
+        assert_eq!(kind("failed to lookup address information: Name or service not known"), FaultKind::Dns);
+        assert_eq!(
+            kind("failed to lookup address information: Temporary failure in name resolution"),
+            FaultKind::Network
+        );
+        assert_eq!(kind("failed to lookup address information: Try again"), FaultKind::Network);
+        assert_eq!(of_resolution(&relay(), &io::Error::from_raw_os_error(24)).kind, FaultKind::Network);
+    }
+}
