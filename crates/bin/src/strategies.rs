@@ -28,7 +28,19 @@ pub struct Registry(Vec<Available>);
 impl Registry {
     /// Those that are part of the program.
     pub fn built_in() -> Self {
-        Self::new(Vec::new())
+        let version = env!("CARGO_PKG_VERSION");
+        Self::new(vec![
+            Available {
+                name: strategy_negentropy::NAME,
+                version,
+                make: |config| Ok(Arc::new(strategy_negentropy::NegentropyStrategy::from_config(config)?)),
+            },
+            Available {
+                name: strategy_req::NAME,
+                version,
+                make: |config| Ok(Arc::new(strategy_req::ReqStrategy::from_config(config)?)),
+            },
+        ])
     }
 
     /// A registry of these; the first of a name counts.

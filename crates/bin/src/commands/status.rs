@@ -94,8 +94,8 @@ async fn get(url: &Url) -> Result<Bytes, String> {
     body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
 }
 
-/// The widths of the columns, with two spaces between: 80 in all.
-const WIDTHS: [usize; 6] = [32, 17, 12, 5, 5, 7];
+/// The widths of the columns, with a space between: 80 in all.
+const WIDTHS: [usize; 6] = [29, 17, 12, 5, 5, 7];
 
 /// The document for people: at most 80 columns, but for reasons, which stand on lines of their own.
 fn table(report: &StatusReport) -> String {

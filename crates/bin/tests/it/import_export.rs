@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use grasp_sync::commands::export::export;
 use grasp_sync::commands::import::{Summary, import};
@@ -12,11 +12,14 @@ use indicatif::ProgressBar;
 use nostr::event::{Event, EventBuilder, FinalizeUnsignedEvent, Kind, Tag};
 use nostr::filter::Filter;
 use nostr::key::Keys;
-use nostr::util::SECP256K1;
 use nostr::types::Timestamp;
+use secp256k1::{Secp256k1, SignOnly};
 use sync_core::store::EventStore;
 
 use crate::memory::Memory;
+
+/// Making one takes longer than many signatures.
+static SECP: LazyLock<Secp256k1<SignOnly>> = LazyLock::new(Secp256k1::signing_only);
 
 fn keys() -> Keys {
     Keys::parse("67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa").expect("valid")
@@ -26,7 +29,7 @@ fn signed(builder: EventBuilder) -> Event {
     let keys = keys();
     let unsigned = builder.finalize_unsigned(keys.public_key());
     let id = unsigned.compute_id();
-    let signature = keys.sign_schnorr_with_aux_rand(&SECP256K1, id.as_bytes(), &[0; 32]);
+    let signature = keys.sign_schnorr_with_aux_rand(&*SECP, id.as_bytes(), &[0; 32]);
     unsigned.add_signature(signature).expect("just signed")
 }
 

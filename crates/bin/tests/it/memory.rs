@@ -15,7 +15,7 @@ use sync_core::strategy::{SetView, VecSet, Window};
 /// Events in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Memory {
-    events: Mutex<Vec<Event>>,
+    pub(crate) events: Mutex<Vec<Event>>,
     /// Full once it holds so many.
     pub(crate) room: Option<usize>,
     /// Drops replies instead of answering.

@@ -64,6 +64,10 @@ fn parse(line: &Line, bounds: Bounds) -> Result<Event, (BadEvent, String)> {
     let Line::Bytes(bytes) = line else {
         return Err((BadEvent::TooLarge, format!("longer than {} bytes", bounds.max_event_size)));
     };
+    // The parser would take an array of the fields too.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err((BadEvent::Malformed, "not a JSON object".to_owned()));
+    }
     let event: Event = serde_json::from_slice(bytes).map_err(|error| (BadEvent::Malformed, error.to_string()))?;
     if event.tags.len() > bounds.max_tags {
         return Err((BadEvent::TooManyTags, format!("{} tags, more than {}", event.tags.len(), bounds.max_tags)));
