@@ -1,6 +1,6 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
 
-pub mod admin;
+mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -8,6 +8,7 @@ pub mod exit;
 pub mod output;
 pub mod store;
 pub mod strategies;
+pub mod wiring;
 
 use std::ffi::OsString;
 

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use sync_core::store::{EventStore, StoreError};
 
+use store_lmdb::LmdbStore;
+
 use crate::config::Config;
 use crate::exit::CliError;
+use crate::wiring::{self, Access};
 
 /// What `store stats` tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,22 +69,48 @@ pub trait StoreKeeper {
     fn compact(self: Box<Self>) -> Result<Compaction, StoreError>;
 }
 
-/// Opens the store for `import` and `export`, without an admission policy: they store what they are told to (SPEC §3).
+impl StoreKeeper for LmdbStore {
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        let stats = LmdbStore::stats(self)?;
+        Ok(StoreStats {
+            kinds: stats.kinds,
+            rejected: (stats.rejected_hot, stats.rejected_cold),
+            feed_head: stats.feed_head,
+            disk_bytes: stats.file_size,
+            used_bytes: stats.used_size,
+            max_bytes: stats.map_size,
+        })
+    }
+
+    fn verify(&self) -> Result<Verification, StoreError> {
+        let report = LmdbStore::verify(self)?;
+        let mut problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        let untold = report.problem_count.saturating_sub(problems.len() as u64);
+        if untold > 0 {
+            problems.push(format!("and {untold} more"));
+        }
+        Ok(Verification { events: report.events, index_rows: report.rows, problems })
+    }
+
+    fn compact(self: Box<Self>) -> Result<Compaction, StoreError> {
+        let compacted = LmdbStore::compact(*self)?;
+        Ok(Compaction { before: compacted.before, after: compacted.after })
+    }
+}
+
+/// Opens the store for `import` (to write) and `export` (to read), without an admission policy: they store what they are
+/// told to (SPEC §3).
 ///
 /// # Errors
 /// It can't be opened.
-pub fn open(config: &Config) -> Result<Arc<dyn EventStore>, CliError> {
-    Err(unavailable(config))
+pub fn open(config: &Config, access: Access) -> Result<Arc<dyn EventStore>, CliError> {
+    Ok(Arc::new(wiring::open_store(config, access, None)?))
 }
 
-/// Opens the store to look after it.
+/// Opens the store to look after it: to read beside a daemon, or to rewrite it.
 ///
 /// # Errors
 /// It can't be opened.
-pub fn keeper(config: &Config) -> Result<Box<dyn StoreKeeper>, CliError> {
-    Err(unavailable(config))
-}
-
-fn unavailable(config: &Config) -> CliError {
-    CliError::Failed(format!("{}: this build has no store", config.store.path.display()))
+pub fn keeper(config: &Config, access: Access) -> Result<Box<dyn StoreKeeper>, CliError> {
+    Ok(Box::new(wiring::open_store(config, access, None)?))
 }

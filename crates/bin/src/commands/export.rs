@@ -7,6 +7,7 @@ use nostr::filter::Filter;
 use sync_core::store::EventStore;
 
 use super::now;
+use crate::wiring::Access;
 use crate::cli::ExportArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
@@ -16,7 +17,7 @@ use crate::exit::{CliError, Exit};
 /// # Errors
 /// The store can't be read, or stdout can't be written.
 pub fn run(args: &ExportArgs, config: &Config) -> Result<Exit, CliError> {
-    let store = crate::store::open(config)?;
+    let store = crate::store::open(config, Access::Read)?;
     export(&*store, &args.filters, now(), io::stdout().lock())?;
     Ok(Exit::Done)
 }

@@ -1,14 +1,161 @@
 //! `run`: the daemon (CONTRACT.md).
 
-use super::Context;
-use crate::cli::RunArgs;
-use crate::exit::{CliError, Exit};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Runs it.
+use engine::daemon::{self, DaemonConfig, Health, Shown};
+use sync_core::health::HealthConfig;
+use sync_core::manager::{ManagerConfig, StatusReport};
+use sync_core::store::EventStore;
+use telemetry::Metrics;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::admin::{self, AdminState};
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::exit::{CliError, Exit};
+use crate::wiring::{self, Access};
+
+/// How long tasks may take to end after the daemon has.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Runs it, until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// It could not be done.
-pub fn run(args: RunArgs, context: Context) -> Result<Exit, CliError> {
-    drop((args, context));
-    Err(CliError::Failed("`run` is not wired to the engine".to_owned()))
+/// It could not be begun, or the store failed at the start.
+pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
+    wiring::install_log(&context.common, &context.config)?;
+    let metrics = Metrics::new();
+    let store = Arc::new(wiring::open_store(&context.config, Access::Judge, Some(metrics.clone()))?);
+    let runtime = wiring::runtime()?;
+    let cancel = CancellationToken::new();
+    let result = runtime.block_on(async {
+        stop_on_signal(cancel.clone())?;
+        serve(&context, store.clone(), metrics, cancel).await
+    });
+    runtime.shutdown_timeout(LAST_WORDS);
+    store.close()?;
+    tracing::info!("stopped");
+    result.map(|()| Exit::Done)
+}
+
+fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| CliError::Failed(format!("can't listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        }
+        cancel.cancel();
+    });
+    Ok(())
+}
+
+/// The daemon with its admin endpoint, until `cancel`.
+///
+/// # Errors
+/// The endpoint can't listen, or the store failed at the start.
+pub(super) async fn serve(
+    context: &Context,
+    store: Arc<dyn EventStore>,
+    metrics: Metrics,
+    cancel: CancellationToken,
+) -> Result<(), CliError> {
+    let config = &context.config;
+    let (status, shown_status) = watch::channel(Arc::new(StatusReport::default()));
+    let (health, shown_health) = watch::channel(Health::Ok);
+    let endpoint = match config.admin.listen {
+        None => None,
+        Some(address) => {
+            let listener =
+                admin::bind(&address.to_string()).await.map_err(|error| CliError::Failed(error.to_string()))?;
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "admin endpoint");
+            }
+            let state = AdminState { status: shown_status, health: shown_health, metrics: metrics.clone() };
+            Some(tokio::spawn(admin::serve(listener, state, cancel.clone())))
+        }
+    };
+    if let Some(address) = config.service.listen {
+        tracing::info!(%address, "service.listen: this version does not serve the store to others, nothing listens there");
+    }
+    let shared = wiring::shared(config, store, metrics)?;
+    let connector = Arc::new(wiring::connector(config)?);
+    daemon::run(daemon_config(context), connector, shared, Shown { status, health }, cancel).await?;
+    if let Some(endpoint) = endpoint
+        && let Ok(Err(error)) = endpoint.await
+    {
+        tracing::warn!(%error, "the admin endpoint ended badly");
+    }
+    Ok(())
+}
+
+/// What the daemon decides and connects by.
+fn daemon_config(context: &Context) -> DaemonConfig {
+    let Context { config, strategies, .. } = context;
+    let relay_strategies: HashMap<_, _> = config
+        .sync
+        .relays
+        .iter()
+        .filter_map(|(url, relay)| Some((url.clone(), strategies.order(relay.strategies.as_deref()?))))
+        .collect();
+    DaemonConfig {
+        manager: manager_config(config),
+        strategies: strategies.order(&config.sync.strategies),
+        relay_strategies,
+        rate_limit_cooldown: config.health.rate_limit_cooldown,
+        max_future_s: config.limits.max_future.as_secs(),
+        seed: wiring::seed(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn manager_config(config: &Config) -> ManagerConfig {
+    let (sync, limits) = (&config.sync, &config.limits);
+    let disabled = |wanted: bool| sync.relays.iter().filter(move |(_, relay)| relay.disabled == wanted).map(|(url, _)| url.clone());
+    ManagerConfig {
+        domains: config.service.domain.clone(),
+        bootstrap_relays: sync.bootstrap_relays.iter().cloned().collect(),
+        named_relays: disabled(false).collect::<BTreeSet<_>>(),
+        disabled_relays: disabled(true).collect(),
+        discover: sync.discover,
+        batch_window_ms: millis(sync.batch_window),
+        // The embedded own relay's feed has sequence numbers: there is nothing to settle.
+        settle_ms: 0,
+        quick_reconnect_window_ms: millis(sync.quick_reconnect_window),
+        catch_up_overlap_ms: millis(sync.catch_up_overlap),
+        consolidation_threshold: sync.consolidation_threshold,
+        consolidation_wait_ms: millis(sync.consolidation_wait),
+        daily_sync_ms: sync.daily_sync.as_ref().map(|span| (millis(*span.start()), millis(*span.end()))),
+        chunk_size: sync.chunk_size,
+        connect_timeout_ms: millis(sync.connect_timeout),
+        health: health_config(config),
+        max_relays: limits.max_relays,
+        max_relays_per_repo: limits.max_relays_per_repo,
+        seed: wiring::seed(),
+        ..ManagerConfig::default()
+    }
+}
+
+fn health_config(config: &Config) -> HealthConfig {
+    let health = &config.health;
+    HealthConfig {
+        base_backoff_ms: millis(health.base_backoff),
+        max_backoff_ms: millis(health.max_backoff),
+        dead_after_ms: millis(health.dead_after),
+        dead_retry_ms: millis(health.dead_retry),
+        rate_limit_cooldown_ms: millis(health.rate_limit_cooldown),
+        stable_after_ms: millis(health.stable_after),
+        fault_memory_ms: millis(health.fault_memory),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@ use crate::cli::StoreCommand;
 use crate::config::{Config, format_size};
 use crate::exit::{CliError, Exit};
 use crate::output::print;
+use crate::wiring::Access;
 use crate::store::{StoreStats, Verification, keeper};
 
 /// Looks after the store.
@@ -13,7 +14,9 @@ use crate::store::{StoreStats, Verification, keeper};
 /// # Errors
 /// It can't be opened, read or rewritten; or `verify` found it damaged.
 pub fn run(command: StoreCommand, config: &Config) -> Result<Exit, CliError> {
-    let keeper = keeper(config)?;
+    // Only a rewrite needs to be alone with the store.
+    let access = if matches!(command, StoreCommand::Compact) { Access::Write } else { Access::Read };
+    let keeper = keeper(config, access)?;
     match command {
         StoreCommand::Stats => print(&stats(&keeper.stats()?))?,
         StoreCommand::Verify => {
