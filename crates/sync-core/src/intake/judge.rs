@@ -243,10 +243,11 @@ impl Step<'_> {
         }
         if let Some(address) = RepoAddress::of_event(&event).filter(|_| refs::is_announcement(&event)) {
             for author in std::iter::once(event.pubkey).chain(refs::maintainers(&event)) {
-                if let Some(state) = self.current(kinds::STATE, author, &address.identifier)? {
-                    if !policy.is_denied(&state) && !self.is_accepted(&state.id)? {
-                        self.admit(&state)?;
-                    }
+                if let Some(state) = self.current(kinds::STATE, author, &address.identifier)?
+                    && !policy.is_denied(&state)
+                    && !self.is_accepted(&state.id)?
+                {
+                    self.admit(&state)?;
                 }
             }
             self.judge_again_waiting_for(policy, &Dependency::Repo(address))?;

@@ -73,10 +73,10 @@ impl<'a> Step<'a> {
             return Ok(Some(RejectReason::FutureDated));
         }
         let slot = refs::slot_of(event);
-        if let Some(slot) = &slot {
-            if self.txn.slot(slot)?.is_some_and(|head| supersedes((head.created_at, head.id), event)) {
-                return Ok(Some(RejectReason::Superseded));
-            }
+        if let Some(slot) = &slot
+            && self.txn.slot(slot)?.is_some_and(|head| supersedes((head.created_at, head.id), event))
+        {
+            return Ok(Some(RejectReason::Superseded));
         }
         if refs::expiration_of(event).is_some_and(|at| at <= self.now) {
             return Ok(Some(RejectReason::Expired));
@@ -130,10 +130,10 @@ impl<'a> Step<'a> {
             }
         }
         self.txn.remove(id)?;
-        if let Some(slot) = refs::slot_of(&event) {
-            if let Some(head) = self.txn.slot(&slot)?.filter(|head| head.id == *id) {
-                self.txn.set_slot(&slot, SlotHead { stored: false, ..head })?;
-            }
+        if let Some(slot) = refs::slot_of(&event)
+            && let Some(head) = self.txn.slot(&slot)?.filter(|head| head.id == *id)
+        {
+            self.txn.set_slot(&slot, SlotHead { stored: false, ..head })?;
         }
         self.keep_out(&event, why, None)
     }

@@ -39,10 +39,10 @@ impl Step<'_> {
     /// Removes a row, and with it the slot's memory of the kept-out version, which would outlive it for ever.
     fn forget(&mut self, row: &RejectedRow) -> Result<(), StoreError> {
         let identifier = row.tags.iter().find(|(name, _)| *name == 'd').map_or("", |(_, value)| value);
-        if let Some(slot) = refs::slot(row.kind, row.pubkey, identifier) {
-            if self.txn.slot(&slot)?.is_some_and(|head| head.id == row.id && !head.stored) {
-                self.txn.remove_slot(&slot)?;
-            }
+        if let Some(slot) = refs::slot(row.kind, row.pubkey, identifier)
+            && self.txn.slot(&slot)?.is_some_and(|head| head.id == row.id && !head.stored)
+        {
+            self.txn.remove_slot(&slot)?;
         }
         self.txn.remove_rejected(&row.id)
     }
