@@ -1,1 +1,1 @@
-//! world
+//! Generated worlds
