@@ -18,7 +18,7 @@ mod stats;
 pub use connection::{Outgoing, RelayConnection};
 pub use core::{RelayCore, RelayOptions};
 pub use faults::{
-    DropAfter, Drip, Faults, Nip11Fault, NoNegentropy, OkAnswer, RateLimit, RateLimitAnswer, TooBig, TooBigWording,
+    Drip, DropAfter, Faults, Nip11Fault, NoNegentropy, OkAnswer, RateLimit, RateLimitAnswer, TooBig, TooBigWording,
 };
 pub use index::{EventIndex, Inserted, StoredEvent};
 pub use server::{RunningRelay, ScriptedRelay, TimedOut};

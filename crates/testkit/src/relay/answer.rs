@@ -242,12 +242,7 @@ impl RelayConnection {
     }
 
     /// Counts a request, and turns it away where there were too many.
-    fn is_limited(
-        &mut self,
-        state: &mut State,
-        now: Now,
-        refuse: impl FnOnce(&str) -> (&'static str, String),
-    ) -> bool {
+    fn is_limited(&mut self, state: &mut State, now: Now, refuse: impl FnOnce(&str) -> (&'static str, String)) -> bool {
         let Some(limit) = state.count_request(now) else { return false };
         match limit.answer {
             RateLimitAnswer::Closed => {
@@ -282,8 +277,7 @@ impl Stored {
                 .unwrap_or(options.default_limit)
                 .min(options.max_limit)
                 .min(faults.max_limit.unwrap_or(usize::MAX));
-            let mut matching =
-                state.index.query(filter).filter(|stored| !faults.withheld.contains(&stored.event.id));
+            let mut matching = state.index.query(filter).filter(|stored| !faults.withheld.contains(&stored.event.id));
             found.extend(matching.by_ref().take(limit).map(|stored| (key(&stored.event), Arc::clone(stored))));
             complete &= matching.next().is_none();
         }

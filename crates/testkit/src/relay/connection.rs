@@ -215,7 +215,10 @@ impl RelayConnection {
         if let Some(bytes) = faults.oversized_notice
             && !std::mem::replace(&mut self.sent.oversized, true)
         {
-            return Some(("NOTICE", Some(message::notice(&"x".repeat(bytes.saturating_sub(12))))));
+            return Some((
+                "NOTICE",
+                Some(message::notice(&"x".repeat(bytes.saturating_sub(message::notice("").len())))),
+            ));
         }
         if self.queue.is_empty() {
             self.queue_live(state);

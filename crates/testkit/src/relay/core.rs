@@ -111,6 +111,7 @@ impl RelayCore {
     }
 
     /// Changes the faults, with effect from the next message on. Machines that stalled may have something to say then.
+    /// `change` must not call the relay.
     pub fn set_faults<R>(&self, change: impl FnOnce(&mut Faults) -> R) -> R {
         change(&mut self.lock().faults)
     }

@@ -59,7 +59,9 @@ impl ClientMessage {
                 let id = subscription_id(id)?;
                 match serde_json::from_str(filter.get()) {
                     Ok(filter) => Ok(Self::NegOpen { id, filter: Box::new(filter), message: part(message)? }),
-                    Err(error) => Err(Unreadable { name: "NEG-ERR", answer: neg_err(&id, &format!("invalid: {error}"), None) }),
+                    Err(error) => {
+                        Err(Unreadable { name: "NEG-ERR", answer: neg_err(&id, &format!("invalid: {error}"), None) })
+                    }
                 }
             }
             ("NEG-MSG", [id, message]) => Ok(Self::NegMsg { id: part(id)?, message: part(message)? }),

@@ -12,11 +12,10 @@ pub(super) struct Reconciliation {
 
 impl Reconciliation {
     /// Over `events`; answers have at most `frame_limit` bytes (0 for no limit, else at least 4096).
-    pub(super) fn new<'a>(events: impl Iterator<Item = &'a Event>, frame_limit: u64) -> Result<Self, String> {
+    pub(super) fn new<'a>(mut events: impl Iterator<Item = &'a Event>, frame_limit: u64) -> Result<Self, String> {
         let mut storage = NegentropyStorageVector::new();
         events
-            .map(|event| storage.insert(event.created_at.as_secs(), Id::from_byte_array(event.id.to_bytes())))
-            .collect::<Result<(), _>>()
+            .try_for_each(|event| storage.insert(event.created_at.as_secs(), Id::from_byte_array(event.id.to_bytes())))
             .and_then(|()| storage.seal())
             .and_then(|()| Negentropy::owned(storage, frame_limit))
             .map(|machine| Self { machine, rounds: 0 })

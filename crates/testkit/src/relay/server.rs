@@ -87,7 +87,7 @@ impl RunningRelay {
         self.core().faults()
     }
 
-    /// Changes the faults, with effect at once.
+    /// Changes the faults, with effect at once. `change` must not call the relay.
     pub fn set_faults<R>(&self, change: impl FnOnce(&mut Faults) -> R) -> R {
         let result = self.core().set_faults(change);
         self.shared.wake.send_replace(());
@@ -200,7 +200,10 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: oneshot
             _ = &mut stopped => break,
             Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+                Err(error) => {
+                    tracing::error!(%error, "the relay accepts no more connections");
+                    break;
+                }
                 Ok((stream, _)) => {
                     let shared = Arc::clone(&shared);
                     clients.spawn(async move {

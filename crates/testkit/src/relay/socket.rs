@@ -66,12 +66,8 @@ pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<
     http::switch_protocols(&mut stream, key).await?;
     let socket = WebSocketStream::from_partially_read(stream, head.rest, Role::Server, None).await;
     let (sink, source) = socket.split();
-    let connection = Connection {
-        shared,
-        machine: Mutex::new(shared.core.connect()),
-        to_send: Notify::new(),
-        room: Notify::new(),
-    };
+    let connection =
+        Connection { shared, machine: Mutex::new(shared.core.connect()), to_send: Notify::new(), room: Notify::new() };
     shared.counted.send_replace(());
     tokio::select! {
         ended = connection.write(sink) => ended,
@@ -80,12 +76,7 @@ pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<
     .map_err(io::Error::other)
 }
 
-async fn serve_http(
-    shared: &Shared,
-    head: &Head,
-    fault: Option<Nip11Fault>,
-    stream: &mut TcpStream,
-) -> io::Result<()> {
+async fn serve_http(shared: &Shared, head: &Head, fault: Option<Nip11Fault>, stream: &mut TcpStream) -> io::Result<()> {
     if !head.wants_information() {
         return http::respond(stream, 426, "text/plain", "this is a nostr relay: connect by WebSocket").await;
     }
@@ -138,8 +129,10 @@ impl Connection<'_> {
                 continue;
             }
             let message = tokio::select! {
+                // First, so that nothing is read once a fault says so.
+                biased;
+                changed = wake.changed() => if changed.is_ok() { continue } else { return Ok(()) },
                 message = source.next() => message,
-                _ = wake.changed() => continue,
             };
             match message {
                 None => return Ok(()),
@@ -199,12 +192,7 @@ impl Connection<'_> {
     }
 }
 
-async fn drip(
-    sink: &mut SplitSink<Socket, Message>,
-    text: &str,
-    piece: usize,
-    pause_ms: u64,
-) -> Result<(), WsError> {
+async fn drip(sink: &mut SplitSink<Socket, Message>, text: &str, piece: usize, pause_ms: u64) -> Result<(), WsError> {
     let pieces = text.as_bytes().chunks(piece.max(1));
     let last = pieces.len().saturating_sub(1);
     for (place, piece) in pieces.enumerate() {

@@ -76,7 +76,7 @@ impl RelayStats {
         self.sent("EVENT")
     }
 
-    /// Subscriptions that were closed since: asked for and no longer open.
+    /// Whether no subscription and no reconciliation is open.
     pub fn is_idle(&self) -> bool {
         self.subscriptions == 0 && self.reconciliations == 0
     }
