@@ -1,0 +1,8 @@
+//! The test tools, tested.
+
+mod client;
+mod relay;
+mod relay_faults;
+mod relay_process;
+mod relay_socket;
+mod world;
