@@ -1,6 +1,6 @@
 //! grasp-sync keeps one Nostr relay complete.
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod admin;
 
 fn main() {}
