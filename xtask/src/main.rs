@@ -1,1 +1,81 @@
-fn main() {}
+//! The project's own chores, `cargo xtask …`: checks, demonstration, measurements, tests against foreign relays.
+//!
+//! It runs other programs and reads sources; it links nothing of the product, so that it builds in seconds.
+
+mod bench;
+mod interop;
+mod run;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use run::{Cargo, Failure};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of grasp-sync", disable_version_flag = true)]
+struct Options {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Everything that must hold before a change is taken: .ci/run, then licences and advisories where cargo-deny is
+    /// installed
+    Ci,
+    /// The invariants of the architecture and of the house's style, read from manifests and sources
+    Tidy,
+    /// The demonstration: a whole little world in one process
+    Demo {
+        /// Handed to `grasp-sync demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measurements of the release build, as a table with the machine they were made on
+    Bench(bench::Options),
+    /// Tests against relays that others wrote, in a workspace of their own
+    Interop {
+        /// Handed to the test binary, such as a part of a test's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The simulator of testkit: the whole engine on virtual time, with faults from a seed
+    Sim {
+        /// Handed to the simulator, such as `--seeds 1000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Options::parse().chore {
+        Chore::Ci => ci(),
+        Chore::Tidy => tidy::run(&run::root()),
+        Chore::Demo { args } => {
+            Cargo::new(["run", "--release", "--locked", "--bin", "grasp-sync", "--", "demo"]).args(args).run()
+        }
+        Chore::Bench(options) => bench::run(&options),
+        Chore::Interop { args } => interop::run(&args),
+        Chore::Sim { args } => {
+            Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci() -> Result<(), Failure> {
+    run::program("bash", [".ci/run"])?;
+    if !Cargo::has("deny") {
+        eprintln!("SKIPPED: licences and advisories (cargo-deny is not installed: cargo install --locked cargo-deny)");
+        return Ok(());
+    }
+    Cargo::new(["deny", "check"]).run()
+}

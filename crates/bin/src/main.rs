@@ -1,10 +1,6 @@
-//! The program: see the library beside it.
+//! grasp-sync keeps one Nostr relay complete.
 
-use std::process::ExitCode;
+#[allow(dead_code)]
+mod admin;
 
-use grasp_sync::config::Environment;
-use grasp_sync::strategies::Registry;
-
-fn main() -> ExitCode {
-    grasp_sync::main(std::env::args_os(), &Registry::built_in(), &Environment::of_process()).into()
-}
+fn main() {}

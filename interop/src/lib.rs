@@ -1,0 +1,9 @@
+//! What the tests against foreign relays stand on: the relays, a small client to ask them directly, the product as a user
+//! runs it, and real events with the reasons for which one may rightly be left out.
+//!
+//! Everything that is asserted about the product is read from outside: its exit codes, its JSON, what it exports.
+
+pub mod client;
+pub mod events;
+pub mod product;
+pub mod relays;

@@ -1,0 +1,44 @@
+//! The relays themselves: they start, take events, serve them, and differ as the other tests presume.
+
+use interop::client::Client;
+use interop::relays::{Relay, RelayBuilderRelay, RsRelay};
+use serde_json::{Value, json};
+
+/// A valid event, from the examples of NIP-77's neighbourhood: kind 1 of the year 1970.
+fn event() -> Value {
+    json!({
+        "id": "60d30048a2ff1a9fa342ae001d1530cccd84d0d320af9bd2eaccb545900f1b36",
+        "pubkey": "b481fd802f8eeb3b7fa05c67e63ed2f47c9824a6284aff173fde18d95562434f",
+        "created_at": 0,
+        "kind": 1,
+        "tags": [],
+        "content": "Hello, world!",
+        "sig": "efa65b8058b9a0a7ed2865f73df1894eecec6dfda26da0e8ec710b17e9e9f3a0e3e470beac769223965ced3c0c874e84f6186bd87ca1fba7d35d74fdba689d27"
+    })
+}
+
+async fn takes_and_serves(relay: &dyn Relay) {
+    let mut client = Client::connect(&relay.url()).await;
+    let event = event();
+    let id = interop::events::id(&event);
+    let (taken, words) = client.publish(&event).await;
+    assert!(taken, "{words}");
+    assert_eq!(client.served([&id, &"0".repeat(64)]).await, [id].into());
+
+    // An empty set: version byte, then a fingerprint-free list of no ids up to infinity.
+    client.send(&json!(["NEG-OPEN", "n", {}, "6100000200"])).await;
+    let answer = client.receive().await;
+    let reconciles = answer[0] == "NEG-MSG";
+    assert_eq!(reconciles, relay.reconciles(), "{answer}");
+}
+
+#[tokio::test]
+async fn relay_builder_answers_and_speaks_nip_77() {
+    takes_and_serves(&RelayBuilderRelay::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rs_relay_answers_and_has_no_nip_77() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    takes_and_serves(&RsRelay::start(folder.path())).await;
+}
