@@ -5,7 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod export;
 pub mod import;
-pub mod run;
+//pub mod run;
 pub mod status;
 pub mod store;
 pub mod strategies;
@@ -46,7 +46,7 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
             let loaded = load()?;
             loaded.check_for_run()?;
             loaded.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
-            run::run(args, context(loaded)?)
+            { let _ = args; unimplemented!() }
         }
         Command::Sync(args) => {
             if let Some(text) = registry.unknown(&args.strategies) {
