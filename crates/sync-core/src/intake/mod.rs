@@ -1,10 +1,41 @@
 //! What storing an event does to what is stored already, decided once for every store (SPEC §3, §8, §11).
+//!
+//! A store runs these functions within a write transaction ([`StoreTxn`]) and commits what they did, or nothing.
+//!
+//! - A **kept-out** event leaves a row in the rejected index. For one that is replaceable or addressable it still counts
+//!   as a version: older ones are superseded by it (the slot's head says `stored: false`). Only what is on the deny list,
+//!   ephemeral, or dated in the future, doesn't.
+//! - **Announcements** of one identifier are a group. Accepted are those that qualify by themselves and, from there on,
+//!   those whose authors an accepted one names as maintainers. The group is settled anew whenever a member comes or
+//!   goes; members that are no longer reached leave the store and wait, as everything does that may still be named.
+//!   An announcement that nothing accepted names yet is deferred where the policy can accept any at all, else rejected.
+//! - **What waits** is judged again when what it waits for is accepted: by a work list, never by recursion. Rows whose
+//!   body is gone are let go of ([`StoreTxn::release`]), so that their events count as unknown, and are fetched again.
+//! - **Acceptance stands.** A withdrawn repository or a deleted event takes no others with it: what was accepted by way
+//!   of it stays.
+//!
+//! Bounds: [`MAX_DEPENDENCIES`], [`MAX_MAINTAINERS`], [`MAX_GROUP`], [`MAX_ROW_TAGS`], [`RejectedRow::MAX_RELAYS`], and
+//! those of [`IntakeConfig`].
+//!
+//! [`RejectedRow::MAX_RELAYS`]: crate::store::RejectedRow::MAX_RELAYS
+
+mod judge;
+mod refs;
+mod step;
+mod sweep;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use nostr::event::Event;
 
-use crate::admission::AdmissionPolicy;
+pub use judge::MAX_GROUP;
+pub use refs::{MAX_DEPENDENCIES, MAX_MAINTAINERS, expiration_of, references, slot_of};
+pub use step::MAX_ROW_TAGS;
+
+use crate::admission::{AdmissionPolicy, RejectReason};
 use crate::model::RelayUrl;
 use crate::store::{IntakeOutcome, StoreError, StoreTxn};
+use step::{KeptOut, Step};
 
 /// Bounds of the intake (CONTRACT.md, `[limits]` and `[rejected]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +46,19 @@ pub struct IntakeConfig {
     pub hot_s: u64,
     /// How long a row of the rejected index is kept, seconds. Default 7 days.
     pub cold_s: u64,
-    /// Rows of the rejected index. Default 1,000,000.
+    /// Rows of the rejected index. Default 1,000,000. [`sweep`] brings them down to it.
     pub max_rejected: u64,
 }
 
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self { max_future_s: 900, hot_s: 120, cold_s: 7 * 86_400, max_rejected: 1_000_000 }
+    }
+}
+
 /// Takes a checked event in: one atomic step with everything that follows from it. With a policy the event is judged,
-/// and what waited for it is judged again; without one whatever can be stored is stored.
+/// and what waited for it is judged again; without one whatever can be stored is stored, and what a policy kept out
+/// before is taken in too. `relay` is remembered in the row of an event that is kept out, whenever it is offered.
 ///
 /// # Errors
 /// The transaction failed and must be aborted.
@@ -32,15 +70,35 @@ pub fn take(
     relay: Option<&RelayUrl>,
     now: u64,
 ) -> Result<IntakeOutcome, StoreError> {
-    let _ = (policy, config, relay, now);
     if txn.row(&event.id)?.is_some() {
         return Ok(IntakeOutcome::Duplicate);
     }
-    txn.insert(event, None)?;
-    Ok(IntakeOutcome::Stored)
+    let mut step = Step::new(txn, policy, config, now);
+    if let Some(outcome) = step.standing_verdict(event, relay)? {
+        return Ok(outcome);
+    }
+    if policy.is_some_and(|policy| policy.is_denied(event)) {
+        step.keep_out(event, KeptOut::Rejected(RejectReason::Denied), relay)?;
+    } else if let Some(reason) = step.screen(event)? {
+        if matches!(reason, RejectReason::Deleted | RejectReason::Expired) {
+            step.claim_slot(event)?;
+        }
+        step.keep_out(event, KeptOut::Rejected(reason), relay)?;
+    } else {
+        step.claim_slot(event)?;
+        match policy {
+            None => step.store(event)?,
+            Some(policy) => step.judge_arrival(policy, event, relay)?,
+        }
+    }
+    step.finish()?;
+    step.outcome(event)
 }
 
-/// Judges a stored event that was not judged under this policy; see [`take`].
+/// Judges a stored event that was not judged under this policy, with everything that follows, as [`take`] does. An event
+/// that isn't accepted stays stored, and is judged again when what it tags is accepted. One that is accepted already is
+/// left as it is: a store whose policy has changed takes the marks of acceptance from all its events, and voids the
+/// rejected index, before it judges the first.
 ///
 /// # Errors
 /// The transaction failed and must be aborted.
@@ -51,8 +109,9 @@ pub fn judge_stored(
     event: &Event,
     now: u64,
 ) -> Result<(), StoreError> {
-    let _ = (policy, config, now);
-    txn.accept(&event.id).map(drop)
+    let mut step = Step::new(txn, Some(policy), config, now);
+    step.judge_in_place(policy, event)?;
+    step.finish()
 }
 
 /// Lets go of what is due at `now`: expired events, bodies and rows of the rejected index, rows beyond its bound.
@@ -67,6 +126,8 @@ pub fn sweep(
     now: u64,
     max: usize,
 ) -> Result<usize, StoreError> {
-    let _ = (txn, policy, config, now, max);
-    Ok(0)
+    let mut step = Step::new(txn, policy, config, now);
+    let taken = step.sweep(max)?;
+    step.finish()?;
+    Ok(taken)
 }

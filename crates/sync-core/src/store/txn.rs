@@ -124,6 +124,9 @@ pub trait StoreTxn {
     /// Sets it.
     fn set_slot(&mut self, slot: &Slot, head: SlotHead) -> Result<(), StoreError>;
 
+    /// Forgets the newest version that a slot has seen, which is not stored.
+    fn remove_slot(&mut self, slot: &Slot) -> Result<(), StoreError>;
+
     /// Remembers a deletion by `author` of event `id` (NIP-09); holds for events not seen yet.
     fn delete_id(&mut self, id: &EventId, author: &PublicKey) -> Result<(), StoreError>;
 
@@ -159,6 +162,12 @@ pub trait StoreTxn {
 
     /// Removes a row of the rejected index.
     fn remove_rejected(&mut self, id: &EventId) -> Result<(), StoreError>;
+
+    /// Removes a row whose dependency has arrived and whose body is gone: its id becomes unknown, so that the event is
+    /// fetched again. A store that can have it fetched at once, from the relays in the row (SPEC §11), does more.
+    fn release(&mut self, row: &RejectedRow) -> Result<(), StoreError> {
+        self.remove_rejected(&row.id)
+    }
 
     /// Ids of rows that wait for `dependency`, at most `max`. Both tiers.
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError>;
