@@ -78,9 +78,9 @@ impl<'a> Record<'a> {
         EventId::from_byte_array(*self.id)
     }
 
-    /// Whether its NIP-40 time is before `now`.
+    /// Whether its NIP-40 time has come; an event has expired at its time.
     pub(crate) fn is_expired(&self, now: u64) -> bool {
-        self.expires_at.is_some_and(|at| at < now)
+        self.expires_at.is_some_and(|at| at <= now)
     }
 
     /// Visits each tag that has a value: its name and that value. Returns the reader, past the tags, unless stopped.

@@ -207,6 +207,10 @@ pub(crate) fn set_slot(this: &mut LmdbTxn<'_>, slot: &Slot, head: SlotHead) -> R
     this.dbs.slots.put(&mut this.txn, &keys::slot(slot), &value).map_err(from_heed)
 }
 
+pub(crate) fn remove_slot(this: &mut LmdbTxn<'_>, slot: &Slot) -> Result<(), StoreError> {
+    this.dbs.slots.delete(&mut this.txn, &keys::slot(slot)).map(drop).map_err(from_heed)
+}
+
 pub(crate) fn delete_id(this: &mut LmdbTxn<'_>, id: &EventId, author: &PublicKey) -> Result<(), StoreError> {
     this.dbs.deleted_ids.put(&mut this.txn, &keys::deletion(id, author), &[]).map_err(from_heed)
 }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heed::{EnvFlags, EnvOpenOptions};
-use sha2::{Digest, Sha256};
-use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
+use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::IntakeConfig;
 use sync_core::store::StoreError;
 
@@ -51,13 +50,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            max_size: 64 << 30,
-            policy: None,
-            intake: IntakeConfig { max_future_s: 900, hot_s: 120, cold_s: 7 * 86_400, max_rejected: 1_000_000 },
-            read_only: false,
-            on_commit: None,
-        }
+        Self { max_size: 64 << 30, policy: None, intake: IntakeConfig::default(), read_only: false, on_commit: None }
     }
 }
 
@@ -252,7 +245,7 @@ fn write_schema(path: &Path, env: &StoreEnv, options: &Options) -> Result<Databa
     // those who listen, and nobody does yet.
     dbs.feed_removed.clear(&mut txn).map_err(from_heed).map_err(failed)?;
     if let Some(policy) = &options.policy {
-        void_verdicts_of_another_policy(&dbs, &mut txn, policy.config()).map_err(failed)?;
+        void_verdicts_of_another_policy(&dbs, &mut txn, policy.fingerprint()).map_err(failed)?;
     }
     txn.commit().map_err(from_heed).map_err(failed)?;
     Ok(dbs)
@@ -263,10 +256,8 @@ fn write_schema(path: &Path, env: &StoreEnv, options: &Options) -> Result<Databa
 fn void_verdicts_of_another_policy(
     dbs: &Databases,
     txn: &mut heed::RwTxn<'_>,
-    config: &AdmissionConfig,
+    fingerprint: [u8; 32],
 ) -> Result<(), StoreError> {
-    let text = serde_json::to_vec(config).map_err(|error| StoreError::Io(error.to_string()))?;
-    let fingerprint: [u8; 32] = Sha256::digest(text).into();
     if dbs.meta.get(txn, ADMISSION).map_err(from_heed)? == Some(&fingerprint[..]) {
         return Ok(());
     }

@@ -73,6 +73,10 @@ impl StoreTxn for LmdbTxn<'_> {
         events::set_slot(self, slot, head)
     }
 
+    fn remove_slot(&mut self, slot: &Slot) -> Result<(), StoreError> {
+        events::remove_slot(self, slot)
+    }
+
     fn delete_id(&mut self, id: &EventId, author: &PublicKey) -> Result<(), StoreError> {
         events::delete_id(self, id, author)
     }
@@ -141,3 +145,6 @@ impl StoreTxn for LmdbTxn<'_> {
         rejected::oldest(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use std::fmt;
 use heed::RoTxn;
 use nostr::event::Event;
 use serde::Serialize;
-use sync_core::store::{Slot, StoreError};
+use sync_core::intake::slot_of;
+use sync_core::store::StoreError;
 
 use crate::error::from_heed;
 use crate::events::{Index, decode_head, decode_row, index_rows, record, to_event};
@@ -306,18 +307,6 @@ impl<'t> Check<'t> {
         }
         Ok(())
     }
-}
-
-fn slot_of(event: &Event) -> Option<Slot> {
-    let identifier = if event.kind.is_addressable() {
-        let value = event.tags.iter().map(|tag| tag.as_slice()).find(|tag| tag[0] == "d").and_then(|tag| tag.get(1));
-        value.cloned().unwrap_or_default()
-    } else if event.kind.is_replaceable() {
-        String::new()
-    } else {
-        return None;
-    };
-    Some(Slot { kind: event.kind.as_u16(), pubkey: event.pubkey, identifier })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,7 +11,7 @@ use crate::support::{NOW, assert_sound, author, event, open, small, submit};
 fn judging(domain: &str) -> Options {
     let config =
         AdmissionConfig { domains: vec![domain.to_owned()], mode: AdmissionMode::All, ..AdmissionConfig::default() };
-    Options { policy: Some(AdmissionPolicy::new(config)), ..small() }
+    Options { policy: Some(AdmissionPolicy::new(config).expect("a domain")), ..small() }
 }
 
 /// An announcement and an issue on it: whatever the policy's domain, mode `all` accepts both.

@@ -6,7 +6,7 @@ use nostr::event::Event;
 use nostr::filter::Filter;
 use sync_core::store::LocalSets;
 
-use crate::support::{open, query, small, submit};
+use crate::support::{any_time, assert_sound, open, query, submit};
 
 /// The events of a file; lines that are no event (kind −1) are left out. `None` where the file is absent.
 fn load(name: &str) -> Option<Vec<Event>> {
@@ -23,7 +23,7 @@ fn real_events_come_back_exactly() {
     for name in ["nip34-git.jsonl", "edge.jsonl"] {
         let Some(events) = load(name) else { continue };
         assert!(!events.is_empty(), "{name}");
-        let (_dir, store) = open(small());
+        let (_dir, store) = open(any_time());
         submit(&store, events.clone()).expect("stored");
         let mut found = 0;
         for event in &events {
@@ -35,5 +35,6 @@ fn real_events_come_back_exactly() {
         }
         assert_eq!(query(&store, &[Filter::new()], 0).len(), found);
         assert!(found > 0, "{name}");
+        assert_sound(&store);
     }
 }

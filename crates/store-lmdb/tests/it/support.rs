@@ -8,6 +8,7 @@ use nostr::filter::Filter;
 use nostr::key::PublicKey;
 use nostr::types::Timestamp;
 use store_lmdb::{LmdbStore, Options};
+use sync_core::intake::IntakeConfig;
 use sync_core::store::{EventStore, IntakeOutcome, StoreError, Submission};
 use tempfile::TempDir;
 
@@ -44,6 +45,11 @@ pub(crate) fn notes(numbers: std::ops::Range<u64>) -> Vec<Event> {
 
 pub(crate) fn small() -> Options {
     Options { max_size: 64 << 20, ..Options::default() }
+}
+
+/// However far in the future an event is dated, it is stored.
+pub(crate) fn any_time() -> Options {
+    Options { intake: IntakeConfig { max_future_s: u64::MAX, ..IntakeConfig::default() }, ..small() }
 }
 
 pub(crate) fn open(options: Options) -> (TempDir, LmdbStore) {
