@@ -1,0 +1,3 @@
+//! The store in memory, and through it the decisions of the intake.
+
+mod intake;
