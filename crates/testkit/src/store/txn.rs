@@ -172,8 +172,8 @@ impl StoreTxn for MemoryTxn<'_> {
     }
 
     fn announcements(&self, identifier: &str, max: usize) -> Result<Vec<Event>, StoreError> {
-        let group = self.state.tagging(&Dependency::Identifier(identifier.to_owned()));
-        let group = group.filter(|stored| stored.event.kind.as_u16() == kinds::ANNOUNCEMENT);
+        let key = Dependency::Identifier(identifier.to_owned());
+        let group = self.state.tagging(&key).filter(|stored| stored.event.kind.as_u16() == kinds::ANNOUNCEMENT);
         Ok(group.map(|stored| Event::clone(&stored.event)).take(max).collect())
     }
 

@@ -1,6 +1,7 @@
 //! The test tools, tested.
 
 mod client;
+mod intake;
 mod relay;
 mod relay_faults;
 mod relay_process;
