@@ -23,7 +23,7 @@ use crate::exit::CliError;
 /// `--log` can't be read.
 pub fn install_log(common: &Common, config: &Config) -> Result<(), CliError> {
     let options = LogOptions {
-        filter: common.log.map(|level| level.as_str().to_owned()),
+        filter: Some(common.log_level().as_str().to_owned()),
         quiet: common.quiet,
         format: match config.telemetry.log_format {
             LogFormat::Text => log::LogFormat::Text,

@@ -78,7 +78,7 @@ struct Summary {
 /// It could not be begun: usage, store.
 pub fn run(args: SyncArgs, context: Context) -> Result<Exit, CliError> {
     let filters = args.filters(now())?;
-    wiring::install_log(&context.common.quieter(), &context.config)?;
+    wiring::install_log(&context.common, &context.config)?;
     let metrics = Metrics::new();
     let store = Arc::new(wiring::open_store(&context.config, Access::Write, Some(metrics.clone()))?);
     let runtime = wiring::runtime()?;
