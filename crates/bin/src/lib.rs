@@ -1,6 +1,7 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
 
-pub mod admin;
+#[allow(dead_code, unused_imports)]
+mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
