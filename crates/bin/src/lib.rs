@@ -1,5 +1,6 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
 
+#[allow(dead_code, unused_imports)]
 mod admin;
 pub mod cli;
 pub mod commands;

@@ -1,6 +1,10 @@
-//! grasp-sync keeps one Nostr relay complete.
+//! The program: see the library beside it.
 
-#[allow(dead_code)]
-mod admin;
+use std::process::ExitCode;
 
-fn main() {}
+use grasp_sync::config::Environment;
+use grasp_sync::strategies::Registry;
+
+fn main() -> ExitCode {
+    grasp_sync::main(std::env::args_os(), &Registry::built_in(), &Environment::of_process()).into()
+}

@@ -7,18 +7,18 @@ use nostr::filter::Filter;
 use sync_core::store::EventStore;
 
 use super::now;
-use crate::wiring::Access;
 use crate::cli::ExportArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
+use crate::store::{Access, open};
 
 /// Exports.
 ///
 /// # Errors
 /// The store can't be read, or stdout can't be written.
 pub fn run(args: &ExportArgs, config: &Config) -> Result<Exit, CliError> {
-    let store = crate::store::open(config, Access::Read)?;
-    export(&*store, &args.filters, now(), io::stdout().lock())?;
+    let store = open(config, Access::Read)?;
+    export(&store, &args.filters, now(), io::stdout().lock())?;
     Ok(Exit::Done)
 }
 

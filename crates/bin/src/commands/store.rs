@@ -2,33 +2,31 @@
 
 use std::fmt::Write as _;
 
+use store_lmdb::{StoreStats, VerifyReport};
+
 use crate::cli::StoreCommand;
 use crate::config::{Config, format_size};
 use crate::exit::{CliError, Exit};
 use crate::output::print;
-use crate::wiring::Access;
-use crate::store::{StoreStats, Verification, keeper};
+use crate::store::{Access, open};
 
 /// Looks after the store.
 ///
 /// # Errors
 /// It can't be opened, read or rewritten; or `verify` found it damaged.
 pub fn run(command: StoreCommand, config: &Config) -> Result<Exit, CliError> {
-    // Only a rewrite needs to be alone with the store.
-    let access = if matches!(command, StoreCommand::Compact) { Access::Write } else { Access::Read };
-    let keeper = keeper(config, access)?;
     match command {
-        StoreCommand::Stats => print(&stats(&keeper.stats()?))?,
+        StoreCommand::Stats => print(&stats(&open(config, Access::Read)?.stats()?))?,
         StoreCommand::Verify => {
-            let verification = keeper.verify()?;
-            print(&verified(&verification))?;
-            if !verification.problems.is_empty() {
-                return Err(CliError::Failed(format!("{}: the store is damaged", config.store.path.display())));
+            let report = open(config, Access::Read)?.verify()?;
+            print(&verified(&report))?;
+            if !report.is_sound() {
+                return Err(CliError::Failed(format!("the store at {} is damaged", config.store.path.display())));
             }
         }
         StoreCommand::Compact => {
-            let compaction = keeper.compact()?;
-            let (before, after) = (approximate(compaction.before), approximate(compaction.after));
+            let compacted = open(config, Access::Write)?.compact()?;
+            let (before, after) = (approximate(compacted.before), approximate(compacted.after));
             print(&format!("compacted: {before} before, {after} after\n"))?;
         }
     }
@@ -36,28 +34,37 @@ pub fn run(command: StoreCommand, config: &Config) -> Result<Exit, CliError> {
 }
 
 fn stats(stats: &StoreStats) -> String {
-    let total: u64 = stats.kinds.values().sum();
     let mut text = format!("{:>8}  {:>12}\n", "KIND", "EVENTS");
     for (kind, count) in &stats.kinds {
         let _ = writeln!(text, "{kind:>8}  {count:>12}");
     }
-    let _ = writeln!(text, "{:>8}  {total:>12}\n", "all");
-    let (hot, cold) = stats.rejected;
-    let _ = writeln!(text, "accepted feed  {}", stats.feed_head);
-    let _ = writeln!(text, "rejected       {hot} hot, {cold} cold");
-    let (disk, used) = (approximate(stats.disk_bytes), approximate(stats.used_bytes));
-    let _ = writeln!(text, "size           {disk} on disk, {used} used, at most {}", format_size(stats.max_bytes));
+    let _ = writeln!(text, "{:>8}  {:>12}\n", "all", stats.events);
+    let _ = writeln!(
+        text,
+        "accepted  {}; {} wait to be judged; feed at {}",
+        stats.accepted, stats.unjudged, stats.feed_head
+    );
+    let _ = writeln!(text, "rejected  {} hot, {} cold", stats.rejected_hot, stats.rejected_cold);
+    let (file, used) = (approximate(stats.file_size), approximate(stats.used_size));
+    let _ = writeln!(text, "size      {file} on disk, {used} of it used; at most {}", format_size(stats.map_size));
     text
 }
 
-fn verified(verification: &Verification) -> String {
-    let Verification { events, index_rows, problems } = verification;
+fn verified(report: &VerifyReport) -> String {
     let mut text = String::new();
-    for problem in problems {
+    for problem in &report.problems {
         let _ = writeln!(text, "{problem}");
     }
-    let verdict = if problems.is_empty() { "sound".to_owned() } else { format!("{} problems", problems.len()) };
-    let _ = writeln!(text, "{events} events and {index_rows} index rows checked: {verdict}");
+    let named = report.problems.len() as u64;
+    if report.problem_count > named {
+        let _ = writeln!(text, "… and {} more", report.problem_count - named);
+    }
+    let verdict = match report.problem_count {
+        0 => "sound".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    let _ = writeln!(text, "{} events and {} index rows checked: {verdict}", report.events, report.rows);
     text
 }
 
@@ -85,21 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn stats_add_up() {
-        let text = stats(&StoreStats {
-            kinds: [(1, 3), (30617, 4)].into(),
-            rejected: (1, 2),
-            max_bytes: 64 << 30,
-            ..StoreStats::default()
-        });
-        assert!(text.contains("   30617             4\n     all             7\n"), "{text}");
-        assert!(text.contains("1 hot, 2 cold") && text.contains("at most 64GiB"), "{text}");
-    }
-
-    #[test]
-    fn damage_is_listed() {
-        let problems = vec!["kind index: 2 rows without an event".to_owned()];
-        let text = verified(&Verification { events: 5, index_rows: 20, problems });
-        assert_eq!(text, "kind index: 2 rows without an event\n5 events and 20 index rows checked: 1 problems\n");
+    fn problems_beyond_those_named_are_counted() {
+        let report = VerifyReport { events: 5, rows: 20, problem_count: 3, ..VerifyReport::default() };
+        assert_eq!(verified(&report), "… and 3 more\n5 events and 20 index rows checked: 3 problems\n");
     }
 }

@@ -2,45 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use grasp_sync::commands::export::export;
 use grasp_sync::commands::import::{Summary, import};
 use grasp_sync::config::{Environment, Flags, Limits, Loaded};
 use grasp_sync::exit::CliError;
 use indicatif::ProgressBar;
-use nostr::event::{Event, EventBuilder, FinalizeUnsignedEvent, Kind, Tag};
+use nostr::event::{EventBuilder, Kind, Tag};
 use nostr::filter::Filter;
-use nostr::key::Keys;
-use nostr::types::Timestamp;
-use secp256k1::{Secp256k1, SignOnly};
 use sync_core::store::EventStore;
 
 use crate::memory::Memory;
-
-/// Making one takes longer than many signatures.
-static SECP: LazyLock<Secp256k1<SignOnly>> = LazyLock::new(Secp256k1::signing_only);
-
-fn keys() -> Keys {
-    Keys::parse("67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa").expect("valid")
-}
-
-fn signed(builder: EventBuilder) -> Event {
-    let keys = keys();
-    let unsigned = builder.finalize_unsigned(keys.public_key());
-    let id = unsigned.compute_id();
-    let signature = keys.sign_schnorr_with_aux_rand(&*SECP, id.as_bytes(), &[0; 32]);
-    unsigned.add_signature(signature).expect("just signed")
-}
-
-fn event(n: u64) -> Event {
-    let builder = EventBuilder::new(Kind::from(1), format!("note {n}"));
-    signed(builder.custom_created_at(Timestamp::from_secs(1_700_000_000 + n)))
-}
-
-fn json(event: &Event) -> String {
-    serde_json::to_string(event).expect("an event is JSON")
-}
+use crate::signed::{event, json, signed};
 
 fn limits() -> Limits {
     Loaded::read(&Flags::default(), &Environment::default()).expect("the defaults are possible").config.limits

@@ -8,5 +8,7 @@ mod import_export;
 mod memory;
 mod output_closed;
 mod program;
+mod signed;
 mod status_endpoint;
+mod store_on_disk;
 mod strategies_listed;

@@ -23,11 +23,11 @@ use sync_core::store::{EventStore, IntakeOutcome, StoreError, Submission};
 use self::check::{Bounds, Checked, check};
 use self::lines::{Chunk, Lines};
 use super::{Context, now};
-use crate::wiring::Access;
 use crate::cli::ImportArgs;
 use crate::config::Limits;
 use crate::exit::{CliError, Exit};
 use crate::output::{plain, print, progress, say};
+use crate::store::{Access, open};
 
 /// Chunks that wait for a checker, and chunks that wait to be submitted.
 const QUEUE: usize = 16;
@@ -100,7 +100,7 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         }
         None => (Box::new(BufReader::with_capacity(1 << 18, io::stdin())), progress(None, quiet)),
     };
-    let store = crate::store::open(&context.config, Access::Write)?;
+    let store: Arc<dyn EventStore> = Arc::new(open(&context.config, Access::Write)?);
     let mut summary = Summary::default();
     let result = import(&store, input, &context.config.limits, &bar, &mut summary);
     bar.finish_and_clear();
