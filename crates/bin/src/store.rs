@@ -1,6 +1,8 @@
 //! Opening the store as a command needs it.
 
-use store_lmdb::{LmdbStore, Options};
+use store_lmdb::{LmdbStore, OnCommit, Options};
+use sync_core::admission::AdmissionPolicy;
+use telemetry::Metrics;
 
 use crate::config::Config;
 use crate::exit::CliError;
@@ -10,17 +12,30 @@ use crate::exit::CliError;
 pub enum Access {
     /// Only to read, beside whoever writes.
     Read,
-    /// To write, as the only one.
+    /// To write, as the only one, without an admission policy: what is stored is not judged until the daemon does so
+    /// (SPEC §3).
     Write,
+    /// To write, as the only one, judging by the configured policy.
+    Judge,
 }
 
-/// Opens the store of the configuration without an admission policy: what is stored is not judged until the daemon
-/// does so (SPEC §3).
+/// Opens the store of the configuration; `metrics` are told of its commits.
 ///
 /// # Errors
 /// It can't be opened; the text names the directory and what to do.
-pub fn open(config: &Config, access: Access) -> Result<LmdbStore, CliError> {
-    let read_only = access == Access::Read;
-    let options = Options { max_size: config.store.max_size, intake: config.intake(), read_only, ..Options::default() };
+pub fn open(config: &Config, access: Access, metrics: Option<Metrics>) -> Result<LmdbStore, CliError> {
+    let policy = match access {
+        Access::Judge => {
+            Some(AdmissionPolicy::new(config.admission.clone()).map_err(|error| CliError::Usage(error.to_string()))?)
+        }
+        Access::Read | Access::Write => None,
+    };
+    let options = Options {
+        max_size: config.store.max_size,
+        policy,
+        intake: config.intake(),
+        read_only: access == Access::Read,
+        on_commit: metrics.map(|metrics| -> OnCommit { Box::new(move |_, took| metrics.store_commit(took)) }),
+    };
     LmdbStore::open(&config.store.path, options).map_err(|error| CliError::Failed(error.to_string()))
 }

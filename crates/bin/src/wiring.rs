@@ -1,13 +1,10 @@
-//! Puts the rooms together: store, transport, ingest, log, as the configuration asks.
+//! Puts the rooms together: transport, ingest, log, as the configuration asks.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use engine::Clock;
 use engine::driver::Shared;
 use engine::ingest::{EventLimits, Ingest};
-use store_lmdb::{LmdbStore, OpenError, Options};
-use sync_core::admission::AdmissionPolicy;
 use sync_core::store::EventStore;
 use telemetry::Metrics;
 use telemetry::log::{self, LogOptions};
@@ -32,55 +29,6 @@ pub fn install_log(common: &Common, config: &Config) -> Result<(), CliError> {
         colours: log::stderr_takes_colours(),
     };
     log::install(&options).map_err(|error| CliError::Usage(error.to_string()))
-}
-
-/// How a store is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Beside whoever writes.
-    Read,
-    /// As the one writer, without a policy: whatever is submitted is stored.
-    Write,
-    /// As the one writer, judging by the configured policy.
-    Judge,
-}
-
-/// Opens the store.
-///
-/// # Errors
-/// What is wrong with it, and what to do.
-pub fn open_store(config: &Config, access: Access, metrics: Option<Metrics>) -> Result<LmdbStore, CliError> {
-    open_store_at(&config.store.path, config, access, metrics)
-}
-
-/// As [`open_store`], elsewhere.
-///
-/// # Errors
-/// What is wrong with it, and what to do.
-pub fn open_store_at(
-    path: &Path,
-    config: &Config,
-    access: Access,
-    metrics: Option<Metrics>,
-) -> Result<LmdbStore, CliError> {
-    let policy = match access {
-        Access::Judge => {
-            Some(AdmissionPolicy::new(config.admission.clone()).map_err(|error| CliError::Usage(error.to_string()))?)
-        }
-        Access::Read | Access::Write => None,
-    };
-    let options = Options {
-        max_size: config.store.max_size,
-        policy,
-        intake: config.intake(),
-        read_only: access == Access::Read,
-        on_commit: metrics.map(|metrics| -> store_lmdb::OnCommit { Box::new(move |_, took| metrics.store_commit(took)) }),
-    };
-    LmdbStore::open(path, options).map_err(|error| open_error(&error))
-}
-
-fn open_error(error: &OpenError) -> CliError {
-    CliError::Failed(error.to_string())
 }
 
 /// The wire, as the limits ask.
@@ -108,13 +56,7 @@ pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> 
     let limits = EventLimits { max_event_size: config.limits.max_event_size, max_tags: config.limits.max_tags };
     let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone())
         .map_err(|error| CliError::Failed(format!("can't start the ingest threads: {error}")))?;
-    Ok(Shared {
-        store,
-        ingest: Arc::new(ingest),
-        clock,
-        metrics,
-        memory_per_relay: config.limits.memory_per_relay,
-    })
+    Ok(Shared { store, ingest: Arc::new(ingest), clock, metrics, memory_per_relay: config.limits.memory_per_relay })
 }
 
 /// The runtime of the long-running commands.

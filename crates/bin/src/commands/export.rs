@@ -17,7 +17,7 @@ use crate::store::{Access, open};
 /// # Errors
 /// The store can't be read, or stdout can't be written.
 pub fn run(args: &ExportArgs, config: &Config) -> Result<Exit, CliError> {
-    let store = open(config, Access::Read)?;
+    let store = open(config, Access::Read, None)?;
     export(&store, &args.filters, now(), io::stdout().lock())?;
     Ok(Exit::Done)
 }

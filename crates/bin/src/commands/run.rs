@@ -17,7 +17,8 @@ use crate::admin::{self, AdminState};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
-use crate::wiring::{self, Access};
+use crate::store::{self, Access};
+use crate::wiring;
 
 /// How long tasks may take to end after the daemon has.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -29,7 +30,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     wiring::install_log(&context.common, &context.config)?;
     let metrics = Metrics::new();
-    let store = Arc::new(wiring::open_store(&context.config, Access::Judge, Some(metrics.clone()))?);
+    let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let runtime = wiring::runtime()?;
     let cancel = CancellationToken::new();
     let result = runtime.block_on(async {

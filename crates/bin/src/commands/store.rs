@@ -16,16 +16,16 @@ use crate::store::{Access, open};
 /// It can't be opened, read or rewritten; or `verify` found it damaged.
 pub fn run(command: StoreCommand, config: &Config) -> Result<Exit, CliError> {
     match command {
-        StoreCommand::Stats => print(&stats(&open(config, Access::Read)?.stats()?))?,
+        StoreCommand::Stats => print(&stats(&open(config, Access::Read, None)?.stats()?))?,
         StoreCommand::Verify => {
-            let report = open(config, Access::Read)?.verify()?;
+            let report = open(config, Access::Read, None)?.verify()?;
             print(&verified(&report))?;
             if !report.is_sound() {
                 return Err(CliError::Failed(format!("the store at {} is damaged", config.store.path.display())));
             }
         }
         StoreCommand::Compact => {
-            let compacted = open(config, Access::Write)?.compact()?;
+            let compacted = open(config, Access::Write, None)?.compact()?;
             let (before, after) = (approximate(compacted.before), approximate(compacted.after));
             print(&format!("compacted: {before} before, {after} after\n"))?;
         }

@@ -18,7 +18,8 @@ use super::{Context, now};
 use crate::cli::SyncArgs;
 use crate::exit::{CliError, Exit};
 use crate::output::{plain, print, progress, say};
-use crate::wiring::{self, Access};
+use crate::store::{self, Access};
+use crate::wiring;
 
 /// How often the progress bar looks at the store.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -80,7 +81,7 @@ pub fn run(args: SyncArgs, context: Context) -> Result<Exit, CliError> {
     let filters = args.filters(now())?;
     wiring::install_log(&context.common, &context.config)?;
     let metrics = Metrics::new();
-    let store = Arc::new(wiring::open_store(&context.config, Access::Write, Some(metrics.clone()))?);
+    let store = Arc::new(store::open(&context.config, Access::Write, Some(metrics.clone()))?);
     let runtime = wiring::runtime()?;
     let exit = runtime.block_on(sync_all(&args, &context, filters, store.clone(), metrics));
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -100,7 +100,7 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         }
         None => (Box::new(BufReader::with_capacity(1 << 18, io::stdin())), progress(None, quiet)),
     };
-    let store: Arc<dyn EventStore> = Arc::new(open(&context.config, Access::Write)?);
+    let store: Arc<dyn EventStore> = Arc::new(open(&context.config, Access::Write, None)?);
     let mut summary = Summary::default();
     let result = import(&store, input, &context.config.limits, &bar, &mut summary);
     bar.finish_and_clear();
