@@ -199,7 +199,7 @@ impl ChunkBook {
 
     /// Puts all items into new chunks with new numbers, without holes, in the order of their coming.
     pub fn rebuild(&mut self, limits: ChunkLimits) {
-        let old = std::mem::replace(&mut self.chunks, BTreeMap::new());
+        let old = std::mem::take(&mut self.chunks);
         self.limits = limits;
         self.repos.clear();
         self.root_events.clear();

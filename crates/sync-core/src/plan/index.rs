@@ -55,9 +55,9 @@ pub struct RepoIndex {
     announced: HashMap<RepoAddress, (u64, EventId)>,
     /// The repositories that each accepted root event tags.
     tagged: HashMap<EventId, Vec<RepoAddress>>,
-    by_relay: HashMap<RelayUrl, BTreeSet<RepoAddress>>,
+    by_relay: BTreeMap<RelayUrl, BTreeSet<RepoAddress>>,
     /// Repositories that list a relay which is full.
-    beyond: HashMap<RelayUrl, BTreeSet<RepoAddress>>,
+    beyond: BTreeMap<RelayUrl, BTreeSet<RepoAddress>>,
     changes: Changes,
 }
 
@@ -77,8 +77,8 @@ impl RepoIndex {
             needs: RepoSyncIndex::new(),
             announced: HashMap::new(),
             tagged: HashMap::new(),
-            by_relay: HashMap::new(),
-            beyond: HashMap::new(),
+            by_relay: BTreeMap::new(),
+            beyond: BTreeMap::new(),
             changes: Changes::default(),
         }
     }

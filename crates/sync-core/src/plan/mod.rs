@@ -6,6 +6,7 @@
 mod failed;
 mod index;
 
+pub(crate) use failed::is_withheld;
 pub use failed::{FailedGroup, FailedItems};
 pub use index::{Applied, Changes, IndexLimits, RepoIndex};
 
