@@ -1,1 +1,356 @@
-//! See the crate's page.
+//! How each relay behaves (SPEC §12): back-off, death, cool-downs after rate limiting, lasting faults.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::HealthState;
+use crate::time::{Jitter, MonoMillis, Now};
+use crate::transport::{Fault, FaultKind};
+
+/// The `[health]` section, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// The wait after the first failure. Default 5 s.
+    pub base_backoff_ms: u64,
+    /// The longest wait. Default 1 h.
+    pub max_backoff_ms: u64,
+    /// Failures for this long make a relay dead. Default 24 h.
+    pub dead_after_ms: u64,
+    /// How often a dead relay is tried. Default 24 h.
+    pub dead_retry_ms: u64,
+    /// How long nothing is asked of a relay that spoke of rate limiting. Default 65 s.
+    pub rate_limit_cooldown_ms: u64,
+    /// How long a connection must hold before failures are forgotten. Default 5 min.
+    pub stable_after_ms: u64,
+    /// How long a relay with a lasting fault is left alone, and its fault not warned of again. Default 12 h.
+    pub fault_memory_ms: u64,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            base_backoff_ms: 5_000,
+            max_backoff_ms: 3_600_000,
+            dead_after_ms: 24 * 3_600_000,
+            dead_retry_ms: 24 * 3_600_000,
+            rate_limit_cooldown_ms: 65_000,
+            stable_after_ms: 300_000,
+            fault_memory_ms: 12 * 3_600_000,
+        }
+    }
+}
+
+/// What of a relay's health outlives the process. Times in unix seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRecord {
+    /// Failures since the last stable connection.
+    pub failures: u32,
+    /// Since when every attempt has failed.
+    pub failing_since: Option<u64>,
+    /// Not tried before this.
+    pub retry_at: Option<u64>,
+    /// Nothing is asked before this.
+    pub cool_until: Option<u64>,
+    /// A lasting fault, and when it was first seen.
+    pub fault: Option<(FaultKind, u64)>,
+    /// The words of the last fault.
+    pub last_error: Option<String>,
+}
+
+/// One relay's health.
+#[derive(Debug, Clone)]
+pub struct RelayHealth {
+    config: HealthConfig,
+    failures: u32,
+    failing_since: Option<MonoMillis>,
+    retry_at: Option<MonoMillis>,
+    cool_until: Option<MonoMillis>,
+    connected_since: Option<MonoMillis>,
+    fault: Option<(FaultKind, MonoMillis)>,
+    last_error: Option<String>,
+}
+
+impl RelayHealth {
+    /// A relay that nothing is known of.
+    pub fn new(config: HealthConfig) -> Self {
+        Self {
+            config,
+            failures: 0,
+            failing_since: None,
+            retry_at: None,
+            cool_until: None,
+            connected_since: None,
+            fault: None,
+            last_error: None,
+        }
+    }
+
+    /// From a record. Waits that a jump of the clock made longer than they can be are cut.
+    pub fn restore(config: HealthConfig, record: HealthRecord, now: Now) -> Self {
+        let ahead = |at: u64, longest: u64| {
+            now.mono_ms.saturating_add(at.saturating_sub(now.unix_s).saturating_mul(1000).min(longest))
+        };
+        let behind = |at: u64| now.mono_ms.saturating_sub(now.unix_s.saturating_sub(at).saturating_mul(1000));
+        let longest = config.max_backoff_ms.max(config.dead_retry_ms).max(config.fault_memory_ms);
+        Self {
+            failures: record.failures,
+            failing_since: record.failing_since.map(behind),
+            retry_at: record.retry_at.map(|at| ahead(at, longest)),
+            cool_until: record.cool_until.map(|at| ahead(at, config.rate_limit_cooldown_ms)),
+            connected_since: None,
+            fault: record.fault.map(|(kind, at)| (kind, behind(at))),
+            last_error: record.last_error,
+            config,
+        }
+    }
+
+    /// What outlives the process.
+    pub fn record(&self, now: Now) -> HealthRecord {
+        let unix = |at: MonoMillis| match at.checked_sub(now.mono_ms) {
+            Some(ahead) => now.unix_s.saturating_add(ahead.div_ceil(1000)),
+            None => now.unix_s.saturating_sub((now.mono_ms - at) / 1000),
+        };
+        HealthRecord {
+            failures: self.failures,
+            failing_since: self.failing_since.map(unix),
+            retry_at: self.retry_at.map(unix),
+            cool_until: self.cool_until.map(unix),
+            fault: self.fault.map(|(kind, at)| (kind, unix(at))),
+            last_error: self.last_error.clone(),
+        }
+    }
+
+    /// The state at `now`.
+    pub fn state(&self, now: Now) -> HealthState {
+        if self.cooling_until(now).is_some() {
+            HealthState::RateLimited
+        } else if self.is_dead(now) {
+            HealthState::Dead
+        } else if self.failures > 0 {
+            HealthState::Degraded
+        } else if self.connected_since.is_some() {
+            HealthState::Healthy
+        } else {
+            HealthState::Disconnected
+        }
+    }
+
+    /// Failures since the last stable connection.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The words of the last fault.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// When an attempt may be made; a time that has passed means at once.
+    pub fn next_attempt(&self) -> MonoMillis {
+        self.retry_at.unwrap_or(0).max(self.cool_until.unwrap_or(0))
+    }
+
+    /// Until when nothing may be asked; `None` where everything may.
+    pub fn cooling_until(&self, now: Now) -> Option<MonoMillis> {
+        self.cool_until.filter(|until| *until > now.mono_ms)
+    }
+
+    /// When [`RelayHealth::tick`] has something to do.
+    pub fn next_change(&self) -> Option<MonoMillis> {
+        let stable =
+            self.connected_since.filter(|_| self.failures > 0).map(|at| at.saturating_add(self.config.stable_after_ms));
+        [stable, self.cool_until].into_iter().flatten().min()
+    }
+
+    /// Lets time pass: a stable connection is healthy again, a cool-down ends.
+    pub fn tick(&mut self, now: Now) {
+        self.cool_until.take_if(|until| *until <= now.mono_ms);
+        let stable = |since: MonoMillis| now.mono_ms >= since.saturating_add(self.config.stable_after_ms);
+        if self.connected_since.is_some_and(stable) {
+            self.failures = 0;
+            self.fault = None;
+        }
+    }
+
+    /// An attempt succeeded.
+    pub fn on_connected(&mut self, now: Now) {
+        self.connected_since = Some(now.mono_ms);
+        self.failing_since = None;
+        self.retry_at = None;
+    }
+
+    /// An attempt failed, or a connection was lost. Returns whether a person should be warned: once for each lasting
+    /// fault, until it is forgotten.
+    pub fn on_failure(&mut self, fault: &Fault, jitter: &mut Jitter, now: Now) -> bool {
+        self.tick(now);
+        self.connected_since = None;
+        self.failures = self.failures.saturating_add(1);
+        let failing_since = *self.failing_since.get_or_insert(now.mono_ms);
+        self.last_error = Some(fault.text.chars().take(Self::MAX_ERROR).collect());
+
+        let remembered = self.fault.filter(|(kind, since)| {
+            *kind == fault.kind && now.mono_ms < since.saturating_add(self.config.fault_memory_ms)
+        });
+        let mut warn = false;
+        self.fault = fault.kind.is_lasting().then(|| {
+            warn = remembered.is_none();
+            remembered.unwrap_or((fault.kind, now.mono_ms))
+        });
+
+        let wait = if now.mono_ms.saturating_sub(failing_since) >= self.config.dead_after_ms {
+            self.config.dead_retry_ms
+        } else if self.is_set_apart(now) {
+            self.config.fault_memory_ms
+        } else {
+            self.backoff(jitter)
+        };
+        self.retry_at = Some(now.mono_ms.saturating_add(wait));
+        warn
+    }
+
+    /// A connection was closed because we wanted it closed.
+    pub fn on_closed(&mut self, now: Now) {
+        self.tick(now);
+        self.connected_since = None;
+    }
+
+    /// The relay spoke of rate limiting.
+    pub fn on_rate_limited(&mut self, now: Now) {
+        self.cool_until = Some(now.mono_ms.saturating_add(self.config.rate_limit_cooldown_ms));
+    }
+
+    /// The most characters of a fault that are kept.
+    const MAX_ERROR: usize = 400;
+
+    /// Whether a lasting fault sets the relay apart. A name that doesn't resolve may be the fault of our own resolver:
+    /// that counts as lasting only when it has lasted longer than the longest back-off.
+    fn is_set_apart(&self, now: Now) -> bool {
+        self.fault.is_some_and(|(kind, since)| {
+            kind != FaultKind::Dns || now.mono_ms.saturating_sub(since) >= self.config.max_backoff_ms
+        })
+    }
+
+    fn is_dead(&self, now: Now) -> bool {
+        self.connected_since.is_none()
+            && self.failing_since.is_some_and(|since| now.mono_ms.saturating_sub(since) >= self.config.dead_after_ms)
+    }
+
+    /// base · 2^(failures − 1), at most the longest; of that a random part between 80 and 100 %.
+    fn backoff(&self, jitter: &mut Jitter) -> u64 {
+        let doublings = self.failures.saturating_sub(1).min(63);
+        let full = self.config.base_backoff_ms.saturating_mul(1 << doublings).min(self.config.max_backoff_ms);
+        jitter.between(full - full / 5, full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Now = Now { mono_ms: 1_000_000, unix_s: 1_800_000_000 };
+    const HOUR: u64 = 3_600_000;
+
+    fn fault(kind: FaultKind) -> Fault {
+        Fault { kind, text: "no luck".to_owned() }
+    }
+
+    fn wait(health: &RelayHealth, now: Now) -> u64 {
+        health.next_attempt().saturating_sub(now.mono_ms)
+    }
+
+    proptest! {
+        #[test]
+        fn back_off_doubles_up_to_an_hour(seed: u64, failures in 1u32..100) {
+            let mut health = RelayHealth::new(HealthConfig::default());
+            let mut jitter = Jitter::new(seed);
+            for _ in 0..failures {
+                health.on_failure(&fault(FaultKind::Network), &mut jitter, START);
+            }
+            let full = 5_000u64.saturating_mul(1 << (failures - 1).min(40)).min(HOUR);
+            let wait = wait(&health, START);
+            prop_assert!(wait <= full && wait >= full * 4 / 5, "{wait} of {full}");
+        }
+    }
+
+    #[test]
+    fn failing_for_a_day_is_death_with_a_try_a_day() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        let mut now = START;
+        while health.state(now) != HealthState::Dead {
+            health.on_failure(&fault(FaultKind::Timeout), &mut jitter, now);
+            now = now.plus_ms(wait(&health, now).max(1));
+        }
+        assert!(now.mono_ms - START.mono_ms >= 24 * HOUR && now.mono_ms - START.mono_ms < 26 * HOUR);
+        health.on_failure(&fault(FaultKind::Timeout), &mut jitter, now);
+        assert_eq!(wait(&health, now), 24 * HOUR);
+        health.on_connected(now);
+        assert_eq!(health.state(now), HealthState::Degraded);
+    }
+
+    #[test]
+    fn five_stable_minutes_heal() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        health.on_failure(&fault(FaultKind::Network), &mut Jitter::new(1), START);
+        health.on_connected(START);
+        assert_eq!(health.state(START), HealthState::Degraded);
+        assert_eq!(health.next_change(), Some(START.mono_ms + 300_000));
+        let later = START.plus_ms(300_000);
+        health.tick(later);
+        assert_eq!((health.state(later), health.failures(), health.next_change()), (HealthState::Healthy, 0, None));
+    }
+
+    #[test]
+    fn a_brief_connection_does_not_reset_the_back_off() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        for _ in 0..5 {
+            health.on_connected(START);
+            health.on_failure(&fault(FaultKind::Closed), &mut jitter, START.plus_ms(1_000));
+        }
+        assert!(wait(&health, START) > 60_000);
+    }
+
+    #[test]
+    fn a_cool_down_lasts_sixty_five_seconds() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        health.on_connected(START);
+        health.on_rate_limited(START);
+        assert_eq!(health.state(START.plus_ms(64_999)), HealthState::RateLimited);
+        assert_eq!(health.state(START.plus_ms(65_000)), HealthState::Healthy);
+    }
+
+    #[test]
+    fn a_lasting_fault_is_left_alone_for_half_a_day_and_warned_of_once() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        assert!(health.on_failure(&fault(FaultKind::Tls), &mut jitter, START));
+        assert_eq!(wait(&health, START), 12 * HOUR);
+        assert!(!health.on_failure(&fault(FaultKind::Tls), &mut jitter, START.plus_ms(HOUR)));
+        assert!(health.on_failure(&fault(FaultKind::Tls), &mut jitter, START.plus_ms(12 * HOUR)));
+    }
+
+    #[test]
+    fn our_own_resolver_gets_an_hour_before_a_name_is_given_up() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        assert!(health.on_failure(&fault(FaultKind::Dns), &mut jitter, START));
+        assert!(wait(&health, START) <= 5_000);
+        let later = START.plus_ms(HOUR);
+        assert!(!health.on_failure(&fault(FaultKind::Dns), &mut jitter, later));
+        assert_eq!(wait(&health, later), 12 * HOUR);
+    }
+
+    #[test]
+    fn a_restart_keeps_the_waits() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        health.on_failure(&fault(FaultKind::Tls), &mut Jitter::new(1), START);
+        let record = health.record(START);
+        let restart = Now { mono_ms: 5, unix_s: START.unix_s + 3_600 };
+        let restored = RelayHealth::restore(HealthConfig::default(), record.clone(), restart);
+        assert_eq!(wait(&restored, restart), 11 * HOUR);
+        let jumped_back = Now { mono_ms: 5, unix_s: 1_000 };
+        assert!(wait(&RelayHealth::restore(HealthConfig::default(), record, jumped_back), jumped_back) <= 24 * HOUR);
+    }
+}

@@ -1,8 +1,14 @@
 //! All relays together: inputs with the time they happened, outputs for the shell (SPEC §5, §6, §9, §10).
 
+mod config;
+mod restore;
 mod status;
+mod sync;
 
+pub use config::ManagerConfig;
+pub use restore::{RestoredState, StateRow};
 pub use status::{RelayReport, StatusReport, Totals};
+pub use sync::SyncManager;
 
 use crate::link::{LinkCommand, LinkNotice};
 use crate::model::{BatchReport, ConnectionStatus, HealthState, RelayUrl};
@@ -52,6 +58,13 @@ pub enum ManagerInput {
         relay: RelayUrl,
         /// What.
         notice: LinkNotice,
+    },
+    /// Events that came by live subscriptions are in the store.
+    LiveStored {
+        /// The relay.
+        relay: RelayUrl,
+        /// How many.
+        count: u64,
     },
     /// The deadline of `next_timeout` has passed.
     Timeout,

@@ -1,0 +1,233 @@
+//! What one relay is asked, what becomes of it, and when its history is complete (SPEC §6, §7, §10).
+
+use super::{Env, RelayLife, latest_retry};
+use crate::filters::build_announcement_filter;
+use crate::link::LinkCommand;
+use crate::manager::ManagerOutput;
+use crate::model::{
+    BatchOutcome, BatchReason, BatchReport, BatchRequest, ConnectionStatus, Failure, Layer, PendingBatch, PendingItems,
+};
+use crate::plan::FailedGroup;
+use crate::plan::is_withheld;
+use crate::store::FeedSeq;
+
+/// Filters in one batch: each is a session of its own.
+pub(crate) const MAX_BATCH_FILTERS: usize = 30;
+/// Batches in flight on one connection. What waits beyond them is kept as items, not as filters.
+pub(crate) const MAX_IN_FLIGHT: usize = 4;
+
+impl RelayLife {
+    /// A batch ended. A report of a batch that isn't in flight is ignored: it was cancelled, or lost with its connection.
+    pub fn handle_batch_done(&mut self, report: &BatchReport, feed_head: FeedSeq, env: &mut Env<'_>) {
+        let Some(batch) = self.in_flight.remove(&report.id) else { return };
+        let covers = self.covers.remove(&report.id);
+        self.barrier = self.barrier.max(feed_head);
+        self.settled_at = env.now.mono_ms.saturating_add(env.config.settle_ms);
+        self.events_stored = self.events_stored.saturating_add(report.counts.stored);
+        if !report.methods.is_empty() {
+            self.strategy = report.methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(",");
+        }
+        match &report.outcome {
+            BatchOutcome::Confirmed => self.confirm(batch),
+            BatchOutcome::Failed(failures) => self.fail(batch, covers.unwrap_or_default(), failures.clone(), env),
+        }
+        let caught_up = self.catch_up.is_empty() && self.covers.is_empty() && !self.asks_announcements();
+        if self.catching_up && caught_up {
+            self.catching_up = false;
+            self.catch_up_from = None;
+            self.head_dirty = true;
+        }
+    }
+
+    /// What is confirmed is what the batch covered and is wanted still.
+    fn confirm(&mut self, batch: PendingBatch) {
+        let layer_1 = batch.layer == Layer::Announcements;
+        self.failed.remove(layer_1, &batch.items);
+        if layer_1 && !self.state.announcements_synced {
+            self.state.announcements_synced = true;
+            self.head_dirty = true;
+        }
+        for repo in batch.items.repos {
+            if let Some(chunk) = self.book.chunk_of_repo(&repo) {
+                self.state.repos.insert(repo);
+                self.book.touch(chunk);
+            }
+        }
+        for event in batch.items.root_events {
+            if let Some(chunk) = self.book.chunk_of_root_event(&event) {
+                self.state.root_events.insert(event);
+                self.book.touch(chunk);
+            }
+        }
+    }
+
+    /// What failed is confirmed no longer, and is read whole when it is due: that covers a failed catch-up too.
+    fn fail(&mut self, batch: PendingBatch, covers: PendingItems, mut failures: Vec<Failure>, env: &Env<'_>) {
+        let layer_1 = batch.layer == Layer::Announcements;
+        let mut items = batch.items;
+        items.repos.extend(covers.repos);
+        items.root_events.extend(covers.root_events);
+        items.repos.retain(|repo| self.book.chunk_of_repo(repo).is_some());
+        items.root_events.retain(|event| self.book.chunk_of_root_event(event).is_some());
+        for repo in &items.repos {
+            self.state.repos.remove(repo);
+            self.book.chunk_of_repo(repo).into_iter().for_each(|chunk| self.book.touch(chunk));
+        }
+        for event in &items.root_events {
+            self.state.root_events.remove(event);
+            self.book.chunk_of_root_event(event).into_iter().for_each(|chunk| self.book.touch(chunk));
+        }
+        self.state.announcements_synced &= !layer_1;
+        self.head_dirty = true;
+        if failures.is_empty() {
+            failures.push(Failure {
+                filter: format!("layer {}", batch.layer.as_str()),
+                reason: crate::model::FailureReason::Local,
+                text: "failed without naming what is missing".to_owned(),
+            });
+        }
+        let tries = self.failed.tries(layer_1, &items).saturating_add(1);
+        let latest = latest_retry(env);
+        let retry_at = if is_withheld(&failures) {
+            latest
+        } else {
+            let wait = env.config.retry_base_ms.saturating_mul(1 << (tries - 1).min(32)) / 1000;
+            env.now.unix_s.saturating_add(wait.clamp(1, 24 * 3600)).min(latest)
+        };
+        self.failed.add(FailedGroup::new(layer_1, items, failures, retry_at, tries));
+    }
+
+    /// Sends what may be sent: live subscriptions first, then layer 1, then catch-up, then what is new. Nothing during a
+    /// cool-down.
+    pub(super) fn dispatch(&mut self, env: &mut Env<'_>) {
+        if self.health.cooling_until(env.now).is_some() {
+            return;
+        }
+        if let Some(by) = self.consolidate_by {
+            if !self.in_flight.is_empty() && env.now.mono_ms < by {
+                return;
+            }
+            self.consolidate_by = None;
+            self.book.rebuild(self.book.limits());
+            self.live_dirty = true;
+        }
+        if self.live_dirty {
+            self.live_dirty = false;
+            let live = self.book.live();
+            self.live_keys = live.iter().map(|live| live.key).collect();
+            let keys = &self.live_keys;
+            self.live_refused.retain(|key, _| keys.contains(key));
+            self.tell(LinkCommand::Live(live), env);
+        }
+        while self.in_flight.len() < MAX_IN_FLIGHT {
+            let Some((request, covers)) = self.next_request(env) else { break };
+            let pending = PendingBatch {
+                batch_id: request.id,
+                reason: request.reason,
+                layer: request.layer,
+                items: request.items.clone(),
+                retry_count: self.failed.tries(request.layer == Layer::Announcements, &request.items),
+            };
+            self.in_flight.insert(request.id, pending);
+            covers.into_iter().for_each(|covers| drop(self.covers.insert(request.id, covers)));
+            self.tell(LinkCommand::Batch(request), env);
+        }
+    }
+
+    /// The next batch, with what it covers where it is a catch-up.
+    fn next_request(&mut self, env: &mut Env<'_>) -> Option<(BatchRequest, Option<PendingItems>)> {
+        let mut request = BatchRequest {
+            id: *env.next_batch,
+            reason: BatchReason::QuickReconnect,
+            layer: Layer::Repositories,
+            filters: Vec::new(),
+            items: PendingItems::default(),
+            caused_by: None,
+            strategies: None,
+        };
+        let mut covers = None;
+        if let Some(since) = self.layer_1.take() {
+            request.layer = Layer::Announcements;
+            request.filters.push(build_announcement_filter(since));
+            if since.is_some() {
+                request.strategies = Some(env.config.catch_up_strategies.clone());
+            } else {
+                request.reason = self.run;
+            }
+        } else {
+            let (items, filters) = self.book.cut(&mut self.catch_up, self.catch_up_from, MAX_BATCH_FILTERS);
+            if !filters.is_empty() {
+                request.filters = filters;
+                request.strategies = Some(env.config.catch_up_strategies.clone());
+                covers = Some(items);
+            } else {
+                let (items, filters) = self.book.cut(&mut self.planned, None, MAX_BATCH_FILTERS);
+                if filters.is_empty() {
+                    return None;
+                }
+                let run = self.status() == ConnectionStatus::Syncing && self.run != BatchReason::QuickReconnect;
+                request.reason = if run { self.run } else { BatchReason::NewItems };
+                request.filters = filters;
+                request.items = items;
+                request.caused_by = self.caused_by;
+            }
+        }
+        *env.next_batch += 1;
+        Some((request, covers))
+    }
+
+    pub(super) fn cancel_in_flight(&mut self, env: &mut Env<'_>) {
+        for id in std::mem::take(&mut self.in_flight).into_keys() {
+            self.tell(LinkCommand::Cancel(id), env);
+        }
+    }
+
+    /// Whether layer 1 is to be asked or is being asked.
+    pub(super) fn asks_announcements(&self) -> bool {
+        self.layer_1.is_some() || self.in_flight.values().any(|batch| batch.layer == Layer::Announcements)
+    }
+
+    /// Nothing is in flight, and nothing waits to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.layer_1.is_none() && self.catch_up.is_empty() && self.planned.is_empty()
+    }
+
+    /// Complete, or complete but for what is named: when nothing is pending, when the feed has been folded in up to the head
+    /// that it had when the last verdict was in, and when that made nothing pending again (the fold plans before this is asked).
+    pub(super) fn check_and_complete_historic_sync(&mut self, env: &mut Env<'_>) {
+        match self.status() {
+            ConnectionStatus::Syncing => {
+                let folded = self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
+                if !self.is_idle() || !folded {
+                    return;
+                }
+                self.state.historic_sync_completed = true;
+                self.run = BatchReason::NewItems;
+                self.head_dirty = true;
+            }
+            ConnectionStatus::Connected | ConnectionStatus::ConnectedDegraded => {}
+            ConnectionStatus::Disconnected | ConnectionStatus::Connecting => return,
+        }
+        match self.missing() {
+            Some(reason) => self.set_status(ConnectionStatus::ConnectedDegraded, reason, env),
+            None => self.set_status(ConnectionStatus::Connected, String::new(), env),
+        }
+    }
+
+    /// Why the relay is not complete.
+    fn missing(&self) -> Option<String> {
+        let refused = self.live_refused.iter().next().map(|(key, text)| {
+            let more = self.live_refused.len() - 1;
+            format!(
+                "live subscription {key} refused: {text}{}",
+                if more > 0 { format!(" (and {more} more)") } else { String::new() }
+            )
+        });
+        let catching_up = || self.catch_up_from.map(|_| "catching up on what live sync missed".to_owned());
+        self.failed.reason().or(refused).or_else(catching_up)
+    }
+
+    fn tell(&self, command: LinkCommand, env: &mut Env<'_>) {
+        env.out.push_back(ManagerOutput::Link { relay: self.url.clone(), command });
+    }
+}
