@@ -1,6 +1,5 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
 
-#[allow(dead_code, unused_imports)]
 mod admin;
 pub mod cli;
 pub mod commands;

@@ -60,6 +60,8 @@ pub enum RelayEvent {
         /// The head of the feed when every verdict on the batch was in.
         feed_head: FeedSeq,
     },
+    /// Live subscriptions brought this many events into the store.
+    LiveStored(u64),
     /// Something happened on the connection.
     Notice(LinkNotice),
     /// The connection has ended; nothing follows.
@@ -230,8 +232,12 @@ impl Driver {
             Answer::Settled { bytes, outcomes } => {
                 self.owed = self.owed.saturating_sub(1);
                 self.bytes_waiting = self.bytes_waiting.saturating_sub(bytes);
+                let mut live = 0;
                 for (token, id, outcome) in outcomes {
-                    self.link.settled(token, id, &outcome, &local, now);
+                    live += u64::from(self.link.settled(token, id, &outcome, &local, now));
+                }
+                if live > 0 {
+                    self.told.push_back(RelayEvent::LiveStored(live));
                 }
             }
         }

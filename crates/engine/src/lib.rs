@@ -11,7 +11,7 @@
 //! so that neither can hold up the other.
 
 pub mod clock;
-//pub mod daemon;
+pub mod daemon;
 
 pub mod driver;
 pub mod ingest;

@@ -173,7 +173,7 @@ async fn attempt(
                 lost = fault;
                 break;
             }
-            RelayEvent::Notice(_) => {}
+            RelayEvent::LiveStored(_) | RelayEvent::Notice(_) => {}
         }
     }
     match report {

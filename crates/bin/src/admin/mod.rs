@@ -14,21 +14,13 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
+use engine::daemon::Health;
 use sync_core::manager::StatusReport;
 use telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub(crate) use server::serve;
-
-/// Whether the process can work, for `GET /healthz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Health {
-    /// Whether it can.
-    pub(crate) ok: bool,
-    /// Why not; shown where `ok` is false.
-    pub(crate) reason: String,
-}
 
 /// What the endpoint shows.
 #[derive(Debug, Clone)]

@@ -54,8 +54,8 @@ impl Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let totals = &self.report.totals;
         f.write_str(HEAD)?;
-        if !self.health.ok {
-            writeln!(f, "<p class=\"bad\">{}</p>", Escaped(&self.health.reason))?;
+        if let Health::Failing(reason) = self.health {
+            writeln!(f, "<p class=\"bad\">{}</p>", Escaped(reason))?;
         }
         writeln!(
             f,

@@ -14,7 +14,7 @@ use telemetry::metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Streams};
-use super::{AdminState, page};
+use super::{AdminState, Health, page};
 
 pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
     let streams = Streams::new(state.status.clone(), shutdown);
@@ -40,10 +40,9 @@ async fn status(State(state): State<AdminState>) -> Json<Arc<StatusReport>> {
 
 async fn healthz(State(state): State<AdminState>) -> (StatusCode, String) {
     let health = state.health.borrow().clone();
-    if health.ok {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, health.reason + "\n")
+    match health {
+        Health::Ok => (StatusCode::OK, "ok\n".to_owned()),
+        Health::Failing(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
     }
 }
 

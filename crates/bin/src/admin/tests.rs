@@ -50,7 +50,7 @@ fn report(relays: Vec<RelayReport>) -> Arc<StatusReport> {
 impl Endpoint {
     async fn start(relays: Vec<RelayReport>) -> Self {
         let (status, status_seen) = watch::channel(report(relays));
-        let (health, health_seen) = watch::channel(Health { ok: true, reason: String::new() });
+        let (health, health_seen) = watch::channel(Health::Ok);
         let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
         let listener = bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -128,7 +128,7 @@ async fn healthz_says_why_the_process_cannot_work() {
     let (header, body) = endpoint.get("/healthz").await;
     assert!(header.starts_with("http/1.1 200"), "{header}");
     assert_eq!(body, "ok\n");
-    endpoint.health.send_replace(Health { ok: false, reason: "the store is full".to_owned() });
+    endpoint.health.send_replace(Health::Failing("the store is full".to_owned()));
     let (header, body) = endpoint.get("/healthz").await;
     assert!(header.starts_with("http/1.1 503"), "{header}");
     assert_eq!(body, "the store is full\n");

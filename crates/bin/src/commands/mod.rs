@@ -5,7 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod export;
 pub mod import;
-//pub mod run;
+pub mod run;
 pub mod status;
 pub mod store;
 pub mod strategies;

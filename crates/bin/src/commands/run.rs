@@ -35,7 +35,7 @@ pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     let cancel = CancellationToken::new();
     let result = runtime.block_on(async {
         stop_on_signal(cancel.clone())?;
-        serve(&context, store.clone(), metrics, cancel).await
+        serve(&context, store.clone(), metrics, shown(), cancel).await
     });
     runtime.shutdown_timeout(LAST_WORDS);
     store.close()?;
@@ -58,6 +58,11 @@ fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Status and health before there are any.
+pub(super) fn shown() -> Shown {
+    Shown { status: watch::Sender::new(Arc::new(StatusReport::default())), health: watch::Sender::new(Health::Ok) }
+}
+
 /// The daemon with its admin endpoint, until `cancel`.
 ///
 /// # Errors
@@ -66,11 +71,10 @@ pub(super) async fn serve(
     context: &Context,
     store: Arc<dyn EventStore>,
     metrics: Metrics,
+    shown: Shown,
     cancel: CancellationToken,
 ) -> Result<(), CliError> {
     let config = &context.config;
-    let (status, shown_status) = watch::channel(Arc::new(StatusReport::default()));
-    let (health, shown_health) = watch::channel(Health::Ok);
     let endpoint = match config.admin.listen {
         None => None,
         Some(address) => {
@@ -79,7 +83,11 @@ pub(super) async fn serve(
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "admin endpoint");
             }
-            let state = AdminState { status: shown_status, health: shown_health, metrics: metrics.clone() };
+            let state = AdminState {
+                status: shown.status.subscribe(),
+                health: shown.health.subscribe(),
+                metrics: metrics.clone(),
+            };
             Some(tokio::spawn(admin::serve(listener, state, cancel.clone())))
         }
     };
@@ -88,7 +96,7 @@ pub(super) async fn serve(
     }
     let shared = wiring::shared(config, store, metrics)?;
     let connector = Arc::new(wiring::connector(config)?);
-    daemon::run(daemon_config(context), connector, shared, Shown { status, health }, cancel).await?;
+    daemon::run(daemon_config(context), connector, shared, shown, cancel).await?;
     if let Some(endpoint) = endpoint
         && let Ok(Err(error)) = endpoint.await
     {
@@ -119,7 +127,9 @@ fn daemon_config(context: &Context) -> DaemonConfig {
 
 fn manager_config(config: &Config) -> ManagerConfig {
     let (sync, limits) = (&config.sync, &config.limits);
-    let disabled = |wanted: bool| sync.relays.iter().filter(move |(_, relay)| relay.disabled == wanted).map(|(url, _)| url.clone());
+    let disabled = |wanted: bool| {
+        sync.relays.iter().filter(move |(_, relay)| relay.disabled == wanted).map(|(url, _)| url.clone())
+    };
     ManagerConfig {
         domains: config.service.domain.clone(),
         bootstrap_relays: sync.bootstrap_relays.iter().cloned().collect(),

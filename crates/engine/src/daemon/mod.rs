@@ -222,6 +222,7 @@ impl Daemon {
             RelayEvent::BatchDone { report, feed_head } => {
                 self.take(ManagerInput::BatchDone { relay, report, feed_head })
             }
+            RelayEvent::LiveStored(count) => self.take(ManagerInput::LiveStored { relay, count }),
             RelayEvent::Notice(notice) => self.take(ManagerInput::Notice { relay, notice }),
             RelayEvent::Ended(fault) => {
                 self.relays.remove(&relay);

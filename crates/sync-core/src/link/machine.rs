@@ -190,7 +190,8 @@ impl RelayLink {
         self.pump_if_dirty(local, now);
     }
 
-    /// Takes what became of a job's event in the store: once for each that was `New` and to be stored.
+    /// Takes what became of a job's event in the store: once for each that was `New` and to be stored. Returns whether
+    /// a live subscription's event was stored.
     pub fn settled(
         &mut self,
         token: Token,
@@ -198,9 +199,9 @@ impl RelayLink {
         outcome: &Result<IntakeOutcome, StoreError>,
         local: &dyn LocalSets,
         now: Now,
-    ) {
-        let Some(owner) = self.owners.remove(&token) else { return };
-        let Some(carried) = self.batches.get_mut(&owner.0) else { return };
+    ) -> bool {
+        let Some(owner) = self.owners.remove(&token) else { return *outcome == Ok(IntakeOutcome::Stored) };
+        let Some(carried) = self.batches.get_mut(&owner.0) else { return false };
         match outcome {
             Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
             Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
@@ -218,6 +219,7 @@ impl RelayLink {
             self.dirty |= part.outstanding == 0;
         }
         self.pump_if_dirty(local, now);
+        false
     }
 
     /// To be called when the moment of [`next_timeout`](Self::next_timeout) has come.
