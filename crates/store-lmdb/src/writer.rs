@@ -205,6 +205,8 @@ impl Writer {
     }
 
     fn sweep(&mut self, now: u64) -> Result<usize, StoreError> {
+        // A reading process that was killed would keep pages from being reused for as long as we run.
+        self.shared.env.clear_stale_readers().map_err(from_heed)?;
         let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, self.policy.is_some())?;
         let steps = intake::sweep(&mut txn, self.policy.as_ref(), &self.intake, now, STEP)?;
         self.finish(txn)?;
