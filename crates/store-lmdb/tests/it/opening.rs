@@ -7,6 +7,7 @@ use store_lmdb::{LmdbStore, OpenError, Options};
 use sync_core::store::{EventStore, StateTable, StateWrite, StoreError};
 
 use crate::support::{NOW, assert_sound, ids, notes, open, query, small, submit};
+use crate::verifying::damage;
 
 /// Runs one of the `helper_` tests below in a process of its own, on the store in `dir`.
 pub(crate) fn helper(name: &str, dir: &std::path::Path) -> Command {
@@ -135,4 +136,26 @@ fn a_closed_store_reads_and_says_so_when_written_to() {
     store.close().expect("closing twice is closing");
     assert_eq!(submit(&store, notes(10..20)), Err(StoreError::Closed));
     assert_eq!(store.event_count().expect("reads"), 10);
+}
+
+#[test]
+fn a_newer_schema_is_refused_by_name_and_an_older_one_migrated_by_a_writer() {
+    let (dir, store) = open(small());
+    submit(&store, notes(0..10)).expect("stored");
+    drop(store);
+    let set = |schema: u64| {
+        damage(dir.path(), "meta", |db, txn| db.put(txn, b"schema", &schema.to_be_bytes()).expect("put"));
+    };
+    set(99);
+    for read_only in [false, true] {
+        let refused = LmdbStore::open(dir.path(), Options { read_only, ..small() }).map(drop).expect_err("too new");
+        assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
+    }
+    set(0);
+    let reading = LmdbStore::open(dir.path(), Options { read_only: true, ..small() }).map(drop).expect_err("too old");
+    assert!(matches!(reading, OpenError::Older { found: 0, .. }), "{reading}");
+    let store = LmdbStore::open(dir.path(), small()).expect("migrates");
+    assert_eq!(store.event_count(), Ok(10));
+    drop(store);
+    LmdbStore::open(dir.path(), Options { read_only: true, ..small() }).expect("is of our schema");
 }

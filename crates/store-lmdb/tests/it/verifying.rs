@@ -10,7 +10,11 @@ use crate::support::{assert_sound, event, id, notes, open, small, submit};
 
 /// Changes a store behind its back.
 #[allow(unsafe_code)]
-fn damage(dir: &std::path::Path, name: &str, change: impl FnOnce(Database<Bytes, Bytes>, &mut heed::RwTxn<'_>)) {
+pub(crate) fn damage(
+    dir: &std::path::Path,
+    name: &str,
+    change: impl FnOnce(Database<Bytes, Bytes>, &mut heed::RwTxn<'_>),
+) {
     let mut options = EnvOpenOptions::new();
     options.map_size(64 << 20).max_dbs(32);
     // SAFETY: no one else has the store open.
