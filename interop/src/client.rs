@@ -56,17 +56,19 @@ impl Client {
     pub async fn served<'a>(&mut self, ids: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
         let ids: Vec<_> = ids.into_iter().collect();
         let mut served = BTreeSet::new();
-        for chunk in ids.chunks(IDS) {
-            self.send(&json!(["REQ", "judge", { "ids": chunk }])).await;
+        for (number, chunk) in ids.chunks(IDS).enumerate() {
+            // A name of its own for each: some relays close a subscription after its EOSE, when the next one is open.
+            let name = format!("judge-{number}");
+            self.send(&json!(["REQ", name, { "ids": chunk }])).await;
             loop {
                 let answer = self.receive().await;
-                match answer[0].as_str() {
+                match answer[0].as_str().filter(|_| answer[1] == name.as_str()) {
                     Some("EVENT") => drop(served.insert(answer[2]["id"].as_str().unwrap_or_default().to_owned())),
                     Some("EOSE" | "CLOSED") => break,
                     _ => {}
                 }
             }
-            self.send(&json!(["CLOSE", "judge"])).await;
+            self.send(&json!(["CLOSE", name])).await;
         }
         served
     }

@@ -33,7 +33,7 @@ impl RelayBuilderRelay {
         let limits = RateLimit { max_reqs: 500, notes_per_minute: u32::MAX };
         let relay = LocalRelay::new(RelayBuilder::default().addr(Ipv4Addr::LOCALHOST.into()).rate_limit(limits));
         relay.run().await.expect("nostr-relay-builder listens");
-        let url = relay.url().await.to_string();
+        let url = relay.url().await.to_string().trim_end_matches('/').to_owned();
         Self { relay, url }
     }
 }

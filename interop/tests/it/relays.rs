@@ -1,8 +1,12 @@
 //! The relays themselves: they start, take events, serve them, and differ as the other tests presume.
 
+use std::collections::BTreeSet;
+
 use interop::client::Client;
+use interop::events;
 use interop::relays::{Relay, RelayBuilderRelay, RsRelay};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// A valid event, from the examples of NIP-77's neighbourhood: kind 1 of the year 1970.
 fn event() -> Value {
@@ -20,7 +24,7 @@ fn event() -> Value {
 async fn takes_and_serves(relay: &dyn Relay) {
     let mut client = Client::connect(&relay.url()).await;
     let event = event();
-    let id = interop::events::id(&event);
+    let id = events::id(&event);
     let (taken, words) = client.publish(&event).await;
     assert!(taken, "{words}");
     assert_eq!(client.served([&id, &"0".repeat(64)]).await, [id].into());
@@ -39,6 +43,36 @@ async fn relay_builder_answers_and_speaks_nip_77() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rs_relay_answers_and_has_no_nip_77() {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let folder = TempDir::new().expect("a temporary folder");
     takes_and_serves(&RsRelay::start(folder.path())).await;
+}
+
+/// What the other tests rest on: a relay serves what it takes of the real events, and says no to the rest.
+async fn serves_what_it_takes(relay: &dyn Relay) {
+    let Some(file) = events::data("general.jsonl.gz") else { return };
+    let all = events::read(&file);
+    let left_out = events::left_out(&all);
+    let mut client = Client::connect(&relay.url()).await;
+    let (mut taken, mut refused) = (BTreeSet::new(), Vec::new());
+    for event in all.iter().filter(|event| !left_out.contains_key(&events::id(event))) {
+        match client.publish(event).await {
+            (true, _) => drop(taken.insert(events::id(event))),
+            (false, words) => refused.push(words),
+        }
+    }
+    eprintln!("{} taken, refused: {:?}", taken.len(), events::tally(refused.iter().map(String::as_str)));
+    let served = client.served(&taken).await;
+    let lost: Vec<_> = taken.difference(&served).collect();
+    assert_eq!(lost, Vec::<&String>::new(), "taken, but not served");
+}
+
+#[tokio::test]
+async fn relay_builder_serves_what_it_takes() {
+    serves_what_it_takes(&RelayBuilderRelay::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rs_relay_serves_what_it_takes() {
+    let folder = TempDir::new().expect("a temporary folder");
+    serves_what_it_takes(&RsRelay::start(folder.path())).await;
 }
