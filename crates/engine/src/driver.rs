@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
 use sync_core::model::{BatchReport, RelayUrl};
+use sync_core::nostr::event::EventId;
 use sync_core::store::{EventStore, FeedSeq};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
 use telemetry::metrics::{Direction, Metrics};
@@ -88,6 +89,7 @@ pub async fn drive(
         shared: shared.clone(),
         relay: relay.clone(),
         jobs: VecDeque::new(),
+        offered: Vec::new(),
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
@@ -122,12 +124,13 @@ pub async fn drive(
                 // The writer has ended; its fault comes by the branch above.
                 Err(_) => driver.frames.clear(),
             },
-            got = &mut place, if !driver.jobs.is_empty() => match got {
+            got = &mut place, if !driver.jobs.is_empty() || !driver.offered.is_empty() => match got {
                 Some(got) => {
                     place.set(shared.ingest.place());
                     let jobs = driver.jobs.drain(..driver.jobs.len().min(MAX_JOBS)).collect();
                     driver.owed += 1;
-                    shared.ingest.submit(got, jobs, relay.clone(), answers.clone());
+                    let offered = std::mem::take(&mut driver.offered);
+                    shared.ingest.submit(got, jobs, offered, relay.clone(), answers.clone());
                 }
                 None => break None,
             },
@@ -193,6 +196,7 @@ struct Driver {
     shared: Shared,
     relay: RelayUrl,
     jobs: VecDeque<CheckJob>,
+    offered: Vec<EventId>,
     frames: VecDeque<String>,
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
@@ -264,6 +268,7 @@ impl Driver {
                     self.bytes_waiting += job.json.len();
                     self.jobs.push_back(job);
                 }
+                LinkOutput::Offered(ids) => self.offered.extend(ids),
                 LinkOutput::BatchDone(report) => self.batch_done(report),
                 LinkOutput::Notice(notice) => {
                     self.observe(&notice);

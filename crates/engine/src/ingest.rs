@@ -54,6 +54,7 @@ pub struct Place(OwnedSemaphorePermit);
 
 struct Work {
     jobs: Vec<CheckJob>,
+    offered: Vec<EventId>,
     relay: RelayUrl,
     answers: mpsc::Sender<Answer>,
     place: OwnedSemaphorePermit,
@@ -100,12 +101,12 @@ impl Ingest {
         Arc::clone(&self.places).acquire_owned().await.ok().map(Place)
     }
 
-    /// Hands over work, at most [`MAX_JOBS`] jobs. `answers` must have room for two messages more than it is owed:
+    /// Hands over work, at most [`MAX_JOBS`] jobs, and known ids that the relay offers. `answers` must have room for two messages more than it is owed:
     /// a channel of [`MAX_ANSWERS`] always has.
-    pub fn submit(&self, place: Place, jobs: Vec<CheckJob>, relay: RelayUrl, answers: mpsc::Sender<Answer>) {
+    pub fn submit(&self, place: Place, jobs: Vec<CheckJob>, offered: Vec<EventId>, relay: RelayUrl, answers: mpsc::Sender<Answer>) {
         if let Some(queue) = &self.queue {
             // As many places as the queue is long: this neither blocks nor fails while the threads live.
-            let _ = queue.send(Work { jobs, relay, answers, place: place.0 });
+            let _ = queue.send(Work { jobs, offered, relay, answers, place: place.0 });
         }
     }
 }
@@ -147,7 +148,7 @@ impl Checker {
     }
 
     fn check(&self, work: Work) {
-        let Work { jobs, relay, answers, place } = work;
+        let Work { jobs, offered, relay, answers, place } = work;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let candidates: Vec<Candidate> = jobs.iter().map(|job| self.parse(&job.json)).collect();
         let known = self.known(&candidates);
@@ -177,10 +178,10 @@ impl Checker {
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
         let settle = Settle { fresh, bytes, answers, metrics: self.metrics.clone(), _place: place };
-        if events.is_empty() {
+        if events.is_empty() && offered.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
-        let submission = Submission { events, relay: Some(relay), now: self.clock.now().unix_s };
+        let submission = Submission { events, offered, relay: Some(relay), now: self.clock.now().unix_s };
         if let Err(error) = self.store.submit(submission, Box::new(|result| settle.with(result))) {
             tracing::error!(%error, "the store takes no events");
         }

@@ -165,8 +165,12 @@ impl Writer {
                 intake::take(&mut txn, self.policy.as_ref(), &self.intake, event, relay, submission.now)?;
         }
         for work in group {
-            if let Work::State(writes, _) = work {
-                writes.iter().try_for_each(|write| put_state(&mut txn, write))?;
+            match work {
+                Work::State(writes, _) => writes.iter().try_for_each(|write| put_state(&mut txn, write))?,
+                Work::Events(Submission { offered, relay: Some(relay), .. }, _) => {
+                    offered.iter().try_for_each(|id| intake::note_offer(&mut txn, id, relay))?;
+                }
+                Work::Events(..) => {}
             }
         }
         self.finish(txn)?;

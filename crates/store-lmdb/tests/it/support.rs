@@ -60,7 +60,7 @@ pub(crate) fn open(options: Options) -> (TempDir, LmdbStore) {
 
 pub(crate) fn submit(store: &LmdbStore, events: Vec<Event>) -> Result<Vec<IntakeOutcome>, StoreError> {
     let (answer, answers) = sync_channel(1);
-    let submission = Submission { events, relay: None, now: NOW };
+    let submission = Submission { events, offered: Vec::new(), relay: None, now: NOW };
     store.submit(submission, Box::new(move |outcomes| answer.send(outcomes).expect("somebody waits")))?;
     answers.recv().expect("every submission is answered")
 }

@@ -26,7 +26,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use nostr::event::Event;
+use nostr::event::{Event, EventId};
 
 pub use judge::MAX_GROUP;
 pub use refs::{MAX_DEPENDENCIES, MAX_MAINTAINERS, expiration_of, references, slot_of};
@@ -93,6 +93,17 @@ pub fn take(
     }
     step.finish()?;
     step.outcome(event)
+}
+
+/// Takes note that `relay` offers an event that was kept out. An id that isn't in the rejected index is left alone.
+///
+/// # Errors
+/// The transaction failed and must be aborted.
+pub fn note_offer(txn: &mut dyn StoreTxn, id: &EventId, relay: &RelayUrl) -> Result<(), StoreError> {
+    match txn.rejected(id)? {
+        Some(mut row) if step::remember(&mut row.relays, Some(relay)) => txn.put_rejected(&row),
+        _ => Ok(()),
+    }
 }
 
 /// Judges a stored event that was not judged under this policy, with everything that follows, as [`take`] does. An event

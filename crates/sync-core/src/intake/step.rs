@@ -237,7 +237,7 @@ fn supersedes((created_at, id): (u64, EventId), event: &Event) -> bool {
 }
 
 /// Adds a relay to those that offered an event; whether that changed anything.
-fn remember(relays: &mut Vec<RelayUrl>, relay: Option<&RelayUrl>) -> bool {
+pub(super) fn remember(relays: &mut Vec<RelayUrl>, relay: Option<&RelayUrl>) -> bool {
     match relay {
         Some(relay) if relays.len() < RejectedRow::MAX_RELAYS && !relays.contains(relay) => {
             relays.push(relay.clone());

@@ -19,6 +19,12 @@ pub(crate) const MAX_IN_FLIGHT: usize = 4;
 impl RelayLife {
     /// A batch ended. A report of a batch that isn't in flight is ignored: it was cancelled, or lost with its connection.
     pub fn handle_batch_done(&mut self, report: &BatchReport, feed_head: FeedSeq, env: &mut Env<'_>) {
+        if report.is_cut_off() {
+            // The connection is gone: `handle_disconnect`, which follows, gives the batch up, and its items are asked for
+            // again on the next connection.
+            self.events_stored = self.events_stored.saturating_add(report.counts.stored);
+            return;
+        }
         let Some(batch) = self.in_flight.remove(&report.id) else { return };
         let covers = self.covers.remove(&report.id);
         self.barrier = self.barrier.max(feed_head);

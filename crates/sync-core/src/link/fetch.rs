@@ -7,7 +7,7 @@ use nostr::event::EventId;
 
 use super::machine::{MAX_FETCHES, RelayLink, Sub, SubTarget};
 use super::part::Wanted;
-use super::wire;
+use super::{LinkOutput, wire};
 use crate::model::{BatchId, FailureReason};
 use crate::response::{Meaning, Said, SaidIn, classify};
 use crate::store::LocalSets;
@@ -86,19 +86,31 @@ impl RelayLink {
             ids.extend(part.wanted.pop_front().map(|wanted| wanted.id));
         }
         let filter = part.filter.clone();
+        let mut offered = None;
         // What arrived meanwhile, from here or elsewhere, needn't be asked for.
         match local.known(&ids) {
             Ok(known) => {
+                let kept_out: Vec<EventId> = ids
+                    .iter()
+                    .zip(&known)
+                    .filter(|(_, known)| known.is_some_and(|known| !known.stored))
+                    .map(|(id, _)| *id)
+                    .collect();
+                kept_out.iter().for_each(|id| part.account(*id));
+                if !kept_out.is_empty() {
+                    offered = Some(LinkOutput::Offered(kept_out));
+                }
                 let mut known = known.into_iter();
                 ids.retain(|_| known.next().flatten().is_none());
             }
             Err(error) => part.fail_once(FailureReason::Local, error.to_string()),
         }
+        part.fetches += usize::from(!ids.is_empty());
+        self.out.extend(offered);
         if ids.is_empty() {
             self.touch();
             return true;
         }
-        part.fetches += 1;
         let (id, deadline) = (self.next_fetch, now.mono_ms + self.config.request_timeout_ms);
         self.next_fetch += 1;
         // The relay is asked by id alone; what comes must match the filter that showed the id, too.

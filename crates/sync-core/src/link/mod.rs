@@ -84,6 +84,8 @@ pub enum LinkOutput {
     Send(String),
     /// Check this event; every job is answered, in any order.
     Check(CheckJob),
+    /// These ids are known, were kept out, and the relay offers them: the store is to remember that.
+    Offered(Vec<EventId>),
     /// A batch has ended, and every event of it is accounted for.
     BatchDone(Box<BatchReport>),
     /// Something happened that the manager or an observer wants to know.

@@ -285,6 +285,18 @@ impl Counts {
     }
 }
 
+impl BatchReport {
+    /// Whether nothing but the end of the connection kept the batch from being whole.
+    pub fn is_cut_off(&self) -> bool {
+        match &self.outcome {
+            BatchOutcome::Confirmed => false,
+            BatchOutcome::Failed(failures) => {
+                !failures.is_empty() && failures.iter().all(|failure| failure.reason == FailureReason::ConnectionLost)
+            }
+        }
+    }
+}
+
 /// The end of a batch, as the connection that carried it tells it.
 #[derive(Debug, Clone)]
 pub struct BatchReport {

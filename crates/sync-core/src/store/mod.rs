@@ -66,6 +66,8 @@ pub enum IntakeOutcome {
 pub struct Submission {
     /// Checked events (id and signature).
     pub events: Vec<Event>,
+    /// Known ids that were kept out and that `relay` offers, too: from then on they count as what it offers (SPEC §7).
+    pub offered: Vec<EventId>,
     /// The relay that sent them; `None` for an import.
     pub relay: Option<RelayUrl>,
     /// Unix seconds.

@@ -190,9 +190,12 @@ impl EventStore for MemoryStore {
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
-        let Submission { events, relay, now } = submission;
+        let Submission { events, offered, relay, now } = submission;
         let outcomes = self.write(|txn, policy| {
             intake::sweep(txn, policy, &self.config, now, usize::MAX)?;
+            for id in &offered {
+                relay.iter().try_for_each(|relay| intake::note_offer(txn, id, relay))?;
+            }
             events.iter().map(|event| intake::take(txn, policy, &self.config, event, relay.as_ref(), now)).collect()
         });
         reply(outcomes);
