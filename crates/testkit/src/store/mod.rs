@@ -68,6 +68,17 @@ impl MemoryStore {
         self.write(|txn, policy| intake::take(txn, policy, &self.config, event, relay, now))
     }
 
+    /// Stores an event unjudged, whatever the policy: what `sync` and `import` do to a service's store.
+    ///
+    /// # Errors
+    /// The store is full; nothing was written.
+    pub fn import(&self, event: &Event, now: u64) -> Result<IntakeOutcome, StoreError> {
+        self.write(|txn, _| {
+            txn.insert_unjudged();
+            intake::take(txn, None, &self.config, event, None, now)
+        })
+    }
+
     /// Lets go of what is due, at most `max` of it; see [`intake::sweep`]. Submissions do so, too.
     ///
     /// # Errors

@@ -38,6 +38,11 @@ impl<'a> MemoryTxn<'a> {
         self.undo.clear();
     }
 
+    /// What is inserted from here on counts as not judged.
+    pub(super) fn insert_unjudged(&mut self) {
+        self.judging = false;
+    }
+
     pub(super) fn mark_judged(&mut self, id: &EventId) {
         if let Some(stored) = self.state.stored(id).cloned() {
             self.set_event(*id, Some(Stored { judged: true, ..stored }));

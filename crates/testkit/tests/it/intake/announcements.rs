@@ -1,3 +1,5 @@
+//! Announcements, their maintainers, grasp lists, and the lists of the operator.
+
 use super::*;
 use sync_core::admission::AdmissionMode;
 

@@ -1,3 +1,5 @@
+//! NIP-09.
+
 use super::*;
 
 fn archive() -> MemoryStore {

@@ -75,3 +75,36 @@ fn expired_events_of_the_backlog_go() {
     assert_eq!(store.judge_backlog(NOW + 5), Ok(0));
     assert!(store.events().is_empty());
 }
+
+#[test]
+fn what_an_import_took_from_a_group_is_settled_when_the_backlog_is_judged() {
+    let root = announcement(1, -9, "r", true, &[2]);
+    let replaced = announcement(1, -8, "r", false, &[]);
+    let by_address = deletion_of_address(1, -8, kinds::ANNOUNCEMENT, 1, "r");
+    for removal in [replaced, deletion(1, -8, &[&root]), by_address] {
+        let store = service();
+        let two = announcement(2, -9, "r", false, &[1]);
+        take(&store, &root);
+        take(&store, &two);
+        assert_eq!(store.import(&removal, NOW), Ok(IntakeOutcome::Stored));
+        assert_eq!(told(&store), ids([&two]));
+        assert_eq!(store.judge_backlog(NOW), Ok(1));
+        assert!(told(&store).is_empty());
+        assert_eq!(store.events(), [removal]);
+    }
+}
+
+#[test]
+fn an_import_takes_in_what_a_policy_kept_out_but_not_what_nobody_wants() {
+    let store = service();
+    let (stray, old, new) = (event::<&str>(1, -9, 1, []), state(1, -9, "r"), state(1, -8, "r"));
+    for event in [&stray, &old, &new] {
+        take(&store, event);
+    }
+    assert_eq!(store.import(&stray, NOW), Ok(IntakeOutcome::Stored));
+    assert_eq!(store.import(&old, NOW), Ok(rejected(RejectReason::Superseded)));
+    assert_eq!(store.import(&new, NOW), Ok(IntakeOutcome::Stored));
+    assert!(told(&store).is_empty());
+    take(&store, &announcement(1, -9, "r", true, &[]));
+    assert!(told(&store).contains(&new.id));
+}

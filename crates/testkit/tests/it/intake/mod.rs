@@ -4,6 +4,7 @@ mod announcements;
 mod deletions;
 mod import;
 mod order;
+mod real;
 mod related;
 mod time;
 mod versions;

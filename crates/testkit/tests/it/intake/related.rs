@@ -1,3 +1,5 @@
+//! What is accepted for what it tags or is tagged by, and what waits for that.
+
 use super::*;
 use std::ops::ControlFlow;
 use sync_core::intake::MAX_DEPENDENCIES;

@@ -1,3 +1,5 @@
+//! Events of the future, expiries, the bounds of the rejected index; and the store in memory itself.
+
 use super::*;
 use nostr::filter::Filter;
 use std::ops::ControlFlow;

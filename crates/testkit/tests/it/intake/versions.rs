@@ -1,3 +1,5 @@
+//! Which version of an event is kept, and what is remembered of the others.
+
 use super::*;
 
 fn profile(at: i64, name: &str) -> Event {
@@ -15,7 +17,7 @@ fn the_newest_version_wins_in_either_order() {
     assert_eq!(take(&store, &old), IntakeOutcome::Stored);
     assert_eq!(take(&store, &new), IntakeOutcome::Stored);
     assert_eq!(take(&store, &old), rejected(RejectReason::Superseded));
-    assert_eq!(store.events(), [new.clone()]);
+    assert_eq!(store.events(), std::slice::from_ref(&new));
 
     let store = archive();
     assert_eq!(take(&store, &new), IntakeOutcome::Stored);
