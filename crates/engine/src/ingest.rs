@@ -103,7 +103,14 @@ impl Ingest {
 
     /// Hands over work, at most [`MAX_JOBS`] jobs, and known ids that the relay offers. `answers` must have room for two messages more than it is owed:
     /// a channel of [`MAX_ANSWERS`] always has.
-    pub fn submit(&self, place: Place, jobs: Vec<CheckJob>, offered: Vec<EventId>, relay: RelayUrl, answers: mpsc::Sender<Answer>) {
+    pub fn submit(
+        &self,
+        place: Place,
+        jobs: Vec<CheckJob>,
+        offered: Vec<EventId>,
+        relay: RelayUrl,
+        answers: mpsc::Sender<Answer>,
+    ) {
         if let Some(queue) = &self.queue {
             // As many places as the queue is long: this neither blocks nor fails while the threads live.
             let _ = queue.send(Work { jobs, offered, relay, answers, place: place.0 });

@@ -100,10 +100,8 @@ pub fn take(
 /// # Errors
 /// The transaction failed and must be aborted.
 pub fn note_offer(txn: &mut dyn StoreTxn, id: &EventId, relay: &RelayUrl) -> Result<(), StoreError> {
-    match txn.rejected(id)? {
-        Some(mut row) if step::remember(&mut row.relays, Some(relay)) => txn.put_rejected(&row),
-        _ => Ok(()),
-    }
+    let Some(mut row) = txn.rejected(id)? else { return Ok(()) };
+    if step::remember(&mut row.relays, Some(relay)) { txn.put_rejected(&row) } else { Ok(()) }
 }
 
 /// Judges a stored event that was not judged under this policy, with everything that follows, as [`take`] does. An event
