@@ -15,7 +15,7 @@ use crate::strategy::RelayProfile;
 /// The number of a chunk, unique within a relay's book and never used again. Starts at 1.
 pub type ChunkId = u64;
 
-/// The live subscription of layer 1. Those of chunks are [`KEYS_PER_CHUNK`] times the chunk's number, plus a part.
+/// The live subscription of layer 1. Those of chunks are four times the chunk's number, plus a part.
 pub const LAYER_1_KEY: LiveKey = 0;
 
 /// A chunk has at most four filters, and so at most four subscriptions.
