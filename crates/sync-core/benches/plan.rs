@@ -100,6 +100,13 @@ fn world(repos: usize, confirmed: bool) -> World {
     }
 }
 
+/// The inversion alone.
+#[divan::bench(args = SIZES)]
+fn derive_targets(bencher: Bencher, repos: usize) {
+    let world = world(repos, false);
+    bencher.bench(|| black_box(derive_relay_targets(world.index.needs(), &world.own)).relays().count());
+}
+
 /// Targets and actions over everything, where everything is confirmed: the steady state.
 #[divan::bench(args = SIZES)]
 fn full_confirmed(bencher: Bencher, repos: usize) {

@@ -3,6 +3,7 @@
 
 mod batches;
 mod case;
+mod connection;
 mod record;
 
 pub use case::ConnectCase;
@@ -16,14 +17,12 @@ use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
 use crate::manager::{ManagerConfig, ManagerOutput, RelayReport};
 use crate::model::{
-    BatchId, BatchReason, ConnectionStatus, FailureReason, HealthState, PendingBatch, PendingItems, RelayState,
-    RelayUrl,
+    BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
 };
 use crate::plan::{FailedItems, Progress, RelayActions, RepoIndex, compute_relay_actions};
 use crate::store::FeedSeq;
 use crate::strategy::RelayProfile;
 use crate::time::{Jitter, MonoMillis, Now};
-use crate::transport::{Fault, Target};
 
 /// What surrounds a relay while it takes an input.
 #[derive(Debug)]
@@ -179,92 +178,6 @@ impl RelayLife {
     /// When an attempt may be made.
     pub fn next_attempt(&self) -> MonoMillis {
         self.health.next_attempt()
-    }
-
-    /// `check_reconnects` decided: connect. Only from `Disconnected`.
-    pub fn connect(&mut self, env: &mut Env<'_>) {
-        if self.status() != ConnectionStatus::Disconnected {
-            return;
-        }
-        self.set_status(ConnectionStatus::Connecting, "an attempt is under way".to_owned(), env);
-        self.give_up_at = Some(env.now.mono_ms.saturating_add(env.config.connect_timeout_ms.saturating_mul(2)));
-        env.out.push_back(ManagerOutput::Connect(Target { relay: self.url.clone(), named: self.named }));
-    }
-
-    /// Asks for the end of the connection or attempt; the status changes when that is answered.
-    pub fn close(&mut self, reason: &str, env: &mut Env<'_>) {
-        if self.status() == ConnectionStatus::Disconnected || self.closing {
-            return;
-        }
-        self.closing = true;
-        env.out.push_back(ManagerOutput::Disconnect { relay: self.url.clone(), reason: reason.to_owned() });
-    }
-
-    /// The one entry for a first connection and for every later one (SPEC §6).
-    pub fn handle_connect_or_reconnect(&mut self, profile: &RelayProfile, env: &mut Env<'_>) {
-        if self.status() != ConnectionStatus::Connecting || self.closing {
-            return;
-        }
-        self.give_up_at = None;
-        self.health.on_connected(env.now);
-        self.health_dirty = true;
-        self.book.fit(ChunkLimits::new(env.config.chunk_size, profile));
-        self.failed.make_due(|group| group.failures.iter().all(|f| f.reason == FailureReason::ConnectionLost));
-        self.failed.clamp(latest_retry(env));
-
-        let case = ConnectCase::of(&self.state, env.now.unix_s, env.config.quick_reconnect_window_ms / 1000);
-        self.set_status(ConnectionStatus::Syncing, format!("{}: historic sync in progress", case.as_str()), env);
-        match case {
-            ConnectCase::FreshStart => self.start_over(BatchReason::InitialConnect, env),
-            ConnectCase::StaleReconnect => self.start_over(BatchReason::StaleReconnect, env),
-            ConnectCase::QuickReconnect => {
-                self.run = BatchReason::QuickReconnect;
-                self.miss_from(self.state.last_connected, env);
-                self.start_catch_up(env);
-                self.retry_due(env);
-            }
-        }
-        self.state.last_connected = env.now.unix_s;
-        self.state.disconnected_at = None;
-        self.head_dirty = true;
-        self.live_dirty = true;
-        self.set_daily(env);
-        self.plan_everything(env);
-    }
-
-    /// The connection or the attempt ended; what was in flight is forgotten here and nowhere later.
-    pub fn handle_disconnect(&mut self, fault: Option<&Fault>, env: &mut Env<'_>) {
-        if self.status() == ConnectionStatus::Disconnected {
-            return;
-        }
-        if self.status().is_connected() {
-            self.state.last_connected = env.now.unix_s;
-            self.state.disconnected_at = Some(env.now.unix_s);
-        }
-        self.forget_pending();
-        self.closing = false;
-        self.give_up_at = None;
-        self.daily_at = None;
-        self.consolidate_by = None;
-        self.live_keys.clear();
-        self.live_refused.clear();
-        self.failed.stop_retrying();
-        self.head_dirty = true;
-        self.health_dirty = true;
-        let reason = match fault {
-            Some(fault) => {
-                if self.health.on_failure(fault, env.jitter, env.now) {
-                    let text = format!("a lasting fault, not warned of again for a while: {fault}");
-                    env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
-                }
-                fault.to_string()
-            }
-            None => {
-                self.health.on_closed(env.now);
-                "closed by us".to_owned()
-            }
-        };
-        self.set_status(ConnectionStatus::Disconnected, reason, env);
     }
 
     /// Something happened on the connection.
@@ -424,53 +337,6 @@ impl RelayLife {
         }
     }
 
-    /// Reads everything anew: confirmed state cleared, layer 1 first, then what [`crate::plan::compute_actions`] says.
-    fn start_over(&mut self, reason: BatchReason, env: &mut Env<'_>) {
-        self.forget_pending();
-        self.run = reason;
-        self.state.repos.clear();
-        self.state.root_events.clear();
-        self.state.announcements_synced = false;
-        self.state.historic_sync_completed = false;
-        self.catch_up_from = None;
-        self.full_sync_at = env.now.unix_s;
-        self.layer_1 = Some(None);
-        self.book.touch_all();
-        self.head_dirty = true;
-        self.failed.take_due(env.now.unix_s);
-        if !self.live_refused.is_empty() {
-            self.miss_from(env.now.unix_s, env);
-        }
-    }
-
-    /// Something published at or after `second` may have been missed by live sync.
-    fn miss_from(&mut self, second: u64, env: &Env<'_>) {
-        let since = second.saturating_sub(env.config.catch_up_overlap_ms / 1000);
-        self.catch_up_from = Some(self.catch_up_from.map_or(since, |from| from.min(since)));
-        self.head_dirty = true;
-    }
-
-    /// Asks again what is confirmed, from [`RelayLife::catch_up_from`] on. A layer 1 that was never read whole is read whole.
-    fn start_catch_up(&mut self, env: &Env<'_>) {
-        self.catching_up = true;
-        self.layer_1 = if self.state.announcements_synced {
-            Some(self.catch_up_from)
-        } else if self.failed.holds_announcements(env.now.unix_s) || self.asks_announcements() {
-            self.layer_1
-        } else {
-            Some(None)
-        };
-        self.catch_up.repos.extend(self.state.repos.iter().cloned());
-        self.catch_up.root_events.extend(&self.state.root_events);
-    }
-
-    fn retry_due(&mut self, env: &Env<'_>) {
-        let (announcements, _) = self.failed.take_due(env.now.unix_s);
-        if announcements && !self.asks_announcements() {
-            self.layer_1 = Some(None);
-        }
-    }
-
     fn plan_everything(&mut self, env: &Env<'_>) {
         let actions = compute_relay_actions(env.index, &self.url, &self.progress(), env.now.unix_s);
         self.plan(actions, None, env);
@@ -492,37 +358,6 @@ impl RelayLife {
         if self.live_dirty && pays && self.consolidate_by.is_none() {
             self.consolidate_by = Some(env.now.mono_ms.saturating_add(env.config.consolidation_wait_ms));
         }
-    }
-
-    fn set_daily(&mut self, env: &mut Env<'_>) {
-        self.daily_at = env.config.daily_sync_ms.map(|(low, high)| {
-            let since = env.now.unix_s.saturating_sub(self.full_sync_at).saturating_mul(1000);
-            env.now.mono_ms.saturating_add(env.jitter.between(low, high).saturating_sub(since))
-        });
-    }
-
-    fn check_daily(&mut self, env: &mut Env<'_>) {
-        if self.status() == ConnectionStatus::Syncing || self.daily_at.is_none_or(|at| at > env.now.mono_ms) {
-            return;
-        }
-        self.cancel_in_flight(env);
-        self.book.rebuild(self.book.limits());
-        self.live_dirty = true;
-        self.failed.make_due(|_| true);
-        self.set_status(ConnectionStatus::Syncing, "daily sync: historic sync in progress".to_owned(), env);
-        self.start_over(BatchReason::DailySync, env);
-        self.set_daily(env);
-        self.plan_everything(env);
-    }
-
-    fn forget_pending(&mut self) {
-        self.layer_1 = None;
-        self.catch_up = PendingItems::default();
-        self.planned = PendingItems::default();
-        self.in_flight.clear();
-        self.covers.clear();
-        self.caused_by = None;
-        self.catching_up = false;
     }
 
     fn set_status(&mut self, to: ConnectionStatus, reason: String, env: &mut Env<'_>) {

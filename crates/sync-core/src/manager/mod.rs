@@ -1,6 +1,7 @@
 //! All relays together: inputs with the time they happened, outputs for the shell (SPEC §5, §6, §9, §10).
 
 mod config;
+mod connections;
 mod restore;
 mod status;
 mod sync;

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use super::connections::MAX_CONNECTING;
 use super::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, Totals};
 use crate::lifecycle::{Env, RelayLife};
 use crate::model::{BatchId, ConnectionStatus, HealthState, PendingSyncIndex, RelaySyncIndex, RelayUrl};
 use crate::plan::{IndexLimits, OwnAddresses, RepoIndex, compute_changed_actions};
 use crate::store::{FeedPage, FeedSeq, StateWrite};
-use crate::strategy::RelayProfile;
 use crate::time::{Jitter, MonoMillis, Now};
 
 /// How often a connection that is open is noted as such, in milliseconds: what a crash may cost of `last_connected`.
 const ALIVE_INTERVAL_MS: u64 = 60_000;
-/// Attempts under way at once.
-const MAX_CONNECTING: usize = 64;
 /// Hits of bounds that are remembered, so that each is told once.
 const MAX_TOLD: usize = 4_096;
 
@@ -21,10 +19,10 @@ const MAX_TOLD: usize = 4_096;
 /// [`SyncManager::poll`], then wait until [`SyncManager::next_timeout`] or the next input.
 #[derive(Debug)]
 pub struct SyncManager {
-    config: ManagerConfig,
-    index: RepoIndex,
-    relays: BTreeMap<RelayUrl, RelayLife>,
-    out: VecDeque<ManagerOutput>,
+    pub(super) config: ManagerConfig,
+    pub(super) index: RepoIndex,
+    pub(super) relays: BTreeMap<RelayUrl, RelayLife>,
+    pub(super) out: VecDeque<ManagerOutput>,
     jitter: Jitter,
     next_batch: BatchId,
 
@@ -32,20 +30,20 @@ pub struct SyncManager {
     fed: FeedSeq,
     folded: FeedSeq,
     /// The first entry that waits for the window to close, and when that is.
-    waiting: Option<(FeedSeq, MonoMillis)>,
+    pub(super) waiting: Option<(FeedSeq, MonoMillis)>,
     /// The feed's head when it was first read. Until that was folded in, what a record holds isn't known to be unwanted.
     first_head: Option<FeedSeq>,
-    first_fold_done: bool,
+    pub(super) first_fold_done: bool,
     /// The last batch that stored something, and the feed's head at its end.
     last_source: Option<(BatchId, FeedSeq)>,
 
     /// Some relay was refused for want of room.
-    refused: bool,
+    pub(super) refused: bool,
     told: HashSet<String>,
-    erased: Vec<StateWrite>,
+    pub(super) erased: Vec<StateWrite>,
     persist_at: Option<MonoMillis>,
     alive_at: Option<MonoMillis>,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// The moment of the last input: timers in unix time are told relative to it.
     last: Now,
 }
@@ -266,53 +264,6 @@ impl SyncManager {
         self.sweep(now);
     }
 
-    /// A relay that announcements name: followed, where discovery is on and there is room.
-    fn admit(&mut self, relay: RelayUrl) {
-        if self.relays.contains_key(&relay) || !self.is_allowed(&relay) {
-            return;
-        }
-        if self.relays.len() >= self.config.max_relays && !self.make_room() {
-            self.refused = true;
-            let text = format!("{relay} isn't followed: {} relays are", self.relays.len());
-            self.tell_limit("max_relays", text);
-            return;
-        }
-        self.relays.insert(relay.clone(), RelayLife::new(relay, &self.config));
-    }
-
-    /// Forgets a relay that nothing is wanted from.
-    fn make_room(&mut self) -> bool {
-        let idle = self.relays.values().find(|life| {
-            life.status() == ConnectionStatus::Disconnected
-                && !life.state().is_bootstrap
-                && self.first_fold_done
-                && !self.index.lists(life.url())
-        });
-        let Some(life) = idle.map(|life| life.url().clone()).and_then(|url| self.relays.remove(&url)) else {
-            return false;
-        };
-        life.erase(&mut self.erased);
-        true
-    }
-
-    fn handle_connected(&mut self, relay: &RelayUrl, profile: &RelayProfile, now: Now) {
-        let expected = self.relays.get(relay).is_some_and(|life| life.status() == ConnectionStatus::Connecting);
-        if !expected {
-            let text = "a connection that wasn't asked for is closed or ignored".to_owned();
-            self.out.push_back(ManagerOutput::Warn { relay: relay.clone(), text });
-            if !self.relays.get(relay).is_some_and(|life| life.status().is_connected()) {
-                let reason = "not asked for".to_owned();
-                self.out.push_back(ManagerOutput::Disconnect { relay: relay.clone(), reason });
-            }
-            return;
-        }
-        if self.stopping {
-            return;
-        }
-        self.with(relay, now, |life, env| life.handle_connect_or_reconnect(profile, env));
-        self.sweep(now);
-    }
-
     fn shutdown(&mut self, now: Now) {
         self.stopping = true;
         let (relays, mut env) = self.parts(now);
@@ -333,7 +284,7 @@ impl SyncManager {
     }
 
     /// Pumps every relay; closes and connects.
-    fn sweep(&mut self, now: Now) {
+    pub(super) fn sweep(&mut self, now: Now) {
         if self.stopping {
             return;
         }
@@ -341,47 +292,6 @@ impl SyncManager {
         relays.values_mut().for_each(|life| life.pump(&mut env));
         self.check_disconnects(now);
         self.check_reconnects(now);
-    }
-
-    /// Closes relays that nothing is wanted from, when their sync has ended: one in its first sync may find something yet.
-    /// Bootstrap relays stay.
-    fn check_disconnects(&mut self, now: Now) {
-        if !self.first_fold_done || self.waiting.is_some() {
-            return;
-        }
-        let (relays, mut env) = self.parts(now);
-        for life in relays.values_mut() {
-            let settled = matches!(life.status(), ConnectionStatus::Connected | ConnectionStatus::ConnectedDegraded);
-            if settled && !life.state().is_bootstrap && !env.index.lists(life.url()) {
-                life.close("no repository that is followed lists it", &mut env);
-            }
-        }
-    }
-
-    /// Connects relays that have work, or are bootstrap relays, when their health allows it.
-    fn check_reconnects(&mut self, now: Now) {
-        let room = MAX_CONNECTING.saturating_sub(self.connecting());
-        let due = self.relays.values().filter(|life| self.wants_connection(life) && life.next_attempt() <= now.mono_ms);
-        let due: Vec<RelayUrl> = due.take(room).map(|life| life.url().clone()).collect();
-        for relay in due {
-            self.with(&relay, now, |life, env| life.connect(env));
-        }
-    }
-
-    fn connecting(&self) -> usize {
-        self.relays.values().filter(|life| life.status() == ConnectionStatus::Connecting).count()
-    }
-
-    fn wants_connection(&self, life: &RelayLife) -> bool {
-        life.status() == ConnectionStatus::Disconnected
-            && (life.state().is_bootstrap || self.index.lists(life.url()))
-            && self.is_allowed(life.url())
-    }
-
-    fn is_allowed(&self, relay: &RelayUrl) -> bool {
-        !self.config.disabled_relays.contains(relay)
-            && !self.index.own().contains(relay)
-            && (self.config.discover || self.config.names(relay))
     }
 
     /// Persists what changed when it is time, and notes which connections are open.
@@ -414,7 +324,7 @@ impl SyncManager {
         }
     }
 
-    fn tell_limit(&mut self, limit: &'static str, text: String) {
+    pub(super) fn tell_limit(&mut self, limit: &'static str, text: String) {
         if self.told.len() >= MAX_TOLD {
             self.told.clear();
         }
@@ -424,14 +334,14 @@ impl SyncManager {
     }
 
     /// Gives one relay an input; a relay that isn't known is ignored.
-    fn with(&mut self, relay: &RelayUrl, now: Now, act: impl FnOnce(&mut RelayLife, &mut Env<'_>)) {
+    pub(super) fn with(&mut self, relay: &RelayUrl, now: Now, act: impl FnOnce(&mut RelayLife, &mut Env<'_>)) {
         let (relays, mut env) = self.parts(now);
         if let Some(life) = relays.get_mut(relay) {
             act(life, &mut env);
         }
     }
 
-    fn parts(&mut self, now: Now) -> (&mut BTreeMap<RelayUrl, RelayLife>, Env<'_>) {
+    pub(super) fn parts(&mut self, now: Now) -> (&mut BTreeMap<RelayUrl, RelayLife>, Env<'_>) {
         let env = Env {
             config: &self.config,
             index: &self.index,

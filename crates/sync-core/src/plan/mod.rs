@@ -11,12 +11,11 @@ pub use failed::{FailedGroup, FailedItems};
 pub use index::{Applied, Changes, IndexLimits, RepoIndex};
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use nostr::event::EventId;
 
-use crate::model::{
-    BatchId, PendingBatch, PendingItems, RelayState, RelayUrl, RepoAddress, RepoSyncIndex, RepoSyncNeeds,
-};
+use crate::model::{BatchId, PendingBatch, PendingItems, RelayState, RelayUrl, RepoAddress, RepoSyncIndex};
 
 /// The addresses of the service itself, which are never targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,31 +50,38 @@ impl OwnAddresses {
     }
 }
 
-/// What is wanted from each relay. Borrows: ids are not copied.
+/// What is wanted from each relay. Addresses are borrowed; root events stand once, side by side, however many relays
+/// want them: planning over everything is a matter of memory, not of arithmetic.
 #[derive(Debug, Default)]
-pub struct RelayTargets<'a>(HashMap<&'a RelayUrl, Vec<(&'a RepoAddress, &'a RepoSyncNeeds)>>);
+pub struct RelayTargets<'a> {
+    root_events: Vec<EventId>,
+    by_relay: HashMap<&'a RelayUrl, Vec<(&'a RepoAddress, Range<usize>)>>,
+}
 
 impl<'a> RelayTargets<'a> {
     /// The relays, in no order.
     pub fn relays(&self) -> impl Iterator<Item = &'a RelayUrl> {
-        self.0.keys().copied()
+        self.by_relay.keys().copied()
     }
 
-    /// The repositories that `relay` lists, with their needs.
-    pub fn of(&self, relay: &RelayUrl) -> &[(&'a RepoAddress, &'a RepoSyncNeeds)] {
-        self.0.get(relay).map(Vec::as_slice).unwrap_or_default()
+    /// The repositories that `relay` lists, with their root events.
+    pub fn of(&self, relay: &RelayUrl) -> impl Iterator<Item = (&'a RepoAddress, &[EventId])> {
+        let repos = self.by_relay.get(relay).into_iter().flatten();
+        repos.map(|(repo, range)| (*repo, self.root_events.get(range.clone()).unwrap_or_default()))
     }
 }
 
 /// Inverts repository → relays to relay → needs, leaving out the service's own addresses.
 pub fn derive_relay_targets<'a>(index: &'a RepoSyncIndex, own: &OwnAddresses) -> RelayTargets<'a> {
     let mut targets = RelayTargets::default();
-    for (repo, needs) in index {
+    for (repo, needs) in index.iter().filter(|(_, needs)| !needs.relays.is_empty()) {
+        let start = targets.root_events.len();
+        targets.root_events.extend(&needs.root_events);
         for relay in &needs.relays {
-            targets.0.entry(relay).or_default().push((repo, needs));
+            targets.by_relay.entry(relay).or_default().push((repo, start..targets.root_events.len()));
         }
     }
-    targets.0.retain(|relay, _| !own.contains(relay));
+    targets.by_relay.retain(|relay, _| !own.contains(relay));
     targets
 }
 
@@ -125,9 +131,16 @@ impl RelayActions {
     fn sort(&mut self) {
         self.repos.sort_unstable();
         self.repos.dedup();
-        self.root_events.sort_unstable();
+        // Ids are random: their first bytes decide, and compare faster than all of them.
+        self.root_events.sort_unstable_by(|a, b| prefix(a).cmp(&prefix(b)).then_with(|| a.cmp(b)));
         self.root_events.dedup();
     }
+}
+
+fn prefix(event: &EventId) -> u64 {
+    let mut prefix = [0; 8];
+    prefix.copy_from_slice(&event.as_bytes()[..8]);
+    u64::from_be_bytes(prefix)
 }
 
 /// What is new, by relay; relays without anything new are left out.
@@ -143,7 +156,8 @@ pub fn compute_actions<'p>(
     let mut actions = Actions::new();
     for relay in targets.relays() {
         let Some(progress) = progress(relay).filter(|p| p.state.connection_status.is_connected()) else { continue };
-        let new = relay_actions(targets.of(relay).iter().copied(), &progress, now);
+        warm(progress.state);
+        let new = relay_actions(targets.of(relay), &progress, now);
         if !new.is_empty() {
             actions.insert(relay.clone(), new);
         }
@@ -156,7 +170,8 @@ pub fn compute_relay_actions(index: &RepoIndex, relay: &RelayUrl, progress: &Pro
     if !progress.state.connection_status.is_connected() {
         return RelayActions::default();
     }
-    relay_actions(index.repos_of(relay).filter_map(|repo| index.needs().get_key_value(repo)), progress, now)
+    let needs = index.repos_of(relay).filter_map(|repo| Some((repo, &index.needs().get(repo)?.root_events)));
+    relay_actions(needs, progress, now)
 }
 
 /// [`compute_actions`] for what changed only: equal to it where it would have found nothing before the changes.
@@ -171,7 +186,7 @@ pub fn compute_changed_actions<'p>(
     for (repo, needs) in changes.repos.iter().filter_map(|repo| index.needs().get_key_value(repo)) {
         for relay in &needs.relays {
             let Some(progress) = connected(relay) else { continue };
-            let new = relay_actions(std::iter::once((repo, needs)), &progress, now);
+            let new = relay_actions(std::iter::once((repo, &needs.root_events)), &progress, now);
             if !new.is_empty() {
                 let actions = actions.entry(relay.clone()).or_default();
                 actions.repos.extend(new.repos);
@@ -190,17 +205,23 @@ pub fn compute_changed_actions<'p>(
     actions
 }
 
-fn relay_actions<'a>(
-    targets: impl Iterator<Item = (&'a RepoAddress, &'a RepoSyncNeeds)>,
+/// Reads the confirmed set once in the order of memory. The look-ups that follow go through it at random, and would each
+/// wait for memory otherwise: with everything at once that is most of the time.
+fn warm(state: &RelayState) {
+    std::hint::black_box(state.root_events.iter().fold(0, |sum: u8, event| sum ^ event.as_bytes()[0]));
+}
+
+fn relay_actions<'a, E: IntoIterator<Item = &'a EventId>>(
+    targets: impl Iterator<Item = (&'a RepoAddress, E)>,
     progress: &Progress<'_>,
     now: u64,
 ) -> RelayActions {
     let mut actions = RelayActions::default();
-    for (repo, needs) in targets {
+    for (repo, root_events) in targets {
         if progress.misses_repo(repo, now) {
             actions.repos.push(repo.clone());
         }
-        actions.root_events.extend(needs.root_events.iter().filter(|event| progress.misses_root_event(event, now)));
+        actions.root_events.extend(root_events.into_iter().filter(|event| progress.misses_root_event(event, now)));
     }
     actions.sort();
     actions

@@ -17,20 +17,20 @@ use sync_core::store::{FeedChange, FeedEntry, FeedPage, FeedSeq, StateTable, Sta
 use sync_core::strategy::RelayProfile;
 use sync_core::transport::{Fault, FaultKind};
 
-pub const MINUTE: u64 = 60_000;
-pub const HOUR: u64 = 60 * MINUTE;
-pub const START: Now = Now { mono_ms: 1_000_000, unix_s: 1_800_000_000 };
+pub(crate) const MINUTE: u64 = 60_000;
+pub(crate) const HOUR: u64 = 60 * MINUTE;
+pub(crate) const START: Now = Now { mono_ms: 1_000_000, unix_s: 1_800_000_000 };
 
-pub fn relay(name: &str) -> RelayUrl {
+pub(crate) fn relay(name: &str) -> RelayUrl {
     RelayUrl::parse(&format!("wss://{name}.example")).expect("valid")
 }
 
-pub fn repo(name: &str) -> RepoAddress {
+pub(crate) fn repo(name: &str) -> RepoAddress {
     RepoAddress::new(PublicKey::from_slice(&[7; 32]).expect("32 bytes"), name)
 }
 
 /// An event whose id is made of its number.
-pub fn event(number: u64, kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
+pub(crate) fn event(number: u64, kind: u16, created_at: u64, tags: &[&[&str]]) -> Event {
     Event::new(
         id(number),
         PublicKey::from_slice(&[7; 32]).expect("32 bytes"),
@@ -42,54 +42,54 @@ pub fn event(number: u64, kind: u16, created_at: u64, tags: &[&[&str]]) -> Event
     )
 }
 
-pub fn id(number: u64) -> EventId {
+pub(crate) fn id(number: u64) -> EventId {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     EventId::from_byte_array(bytes)
 }
 
-pub fn announcement(number: u64, name: &str, relays: &[&str]) -> FeedChange {
+pub(crate) fn announcement(number: u64, name: &str, relays: &[&str]) -> FeedChange {
     let urls: Vec<String> = relays.iter().map(|name| relay(name).to_string()).collect();
     let mut tag = vec!["relays"];
     tag.extend(urls.iter().map(String::as_str));
     accepted(event(number, kinds::ANNOUNCEMENT, number, &[&["d", name], &tag]))
 }
 
-pub fn issue(number: u64, name: &str) -> FeedChange {
+pub(crate) fn issue(number: u64, name: &str) -> FeedChange {
     accepted(event(number, kinds::ISSUE, number, &[&["a", &repo(name).to_string()]]))
 }
 
-pub fn accepted(event: Event) -> FeedChange {
+pub(crate) fn accepted(event: Event) -> FeedChange {
     FeedChange::Accepted(Arc::new(event))
 }
 
-pub fn removed(number: u64, kind: u16, name: Option<&str>) -> FeedChange {
+pub(crate) fn removed(number: u64, kind: u16, name: Option<&str>) -> FeedChange {
     FeedChange::Removed { id: id(number), kind, address: name.map(repo) }
 }
 
-pub fn fault(kind: FaultKind) -> Fault {
+pub(crate) fn fault(kind: FaultKind) -> Fault {
     Fault { kind, text: format!("{kind:?} happened") }
 }
 
-pub fn bootstrap(name: &str) -> ManagerConfig {
+pub(crate) fn bootstrap(name: &str) -> ManagerConfig {
     ManagerConfig { bootstrap_relays: [relay(name)].into(), ..ManagerConfig::default() }
 }
 
 /// A manager, the time, and what it said since it was last asked.
-pub struct Rig {
-    pub manager: SyncManager,
-    pub now: Now,
-    pub seq: FeedSeq,
-    pub said: Vec<ManagerOutput>,
-    pub table: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
+pub(crate) struct Rig {
+    pub(crate) manager: SyncManager,
+    pub(crate) now: Now,
+    pub(crate) seq: FeedSeq,
+    pub(crate) said: Vec<ManagerOutput>,
+    pub(crate) table: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>,
 }
 
 impl Rig {
-    pub fn new(config: ManagerConfig) -> Self {
+    pub(crate) fn new(config: ManagerConfig) -> Self {
         Self::restored(config, BTreeMap::new(), START)
     }
 
-    pub fn restored(config: ManagerConfig, table: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>, now: Now) -> Self {
+    pub(crate) fn restored(config: ManagerConfig, table: BTreeMap<(StateTable, Vec<u8>), Vec<u8>>, now: Now) -> Self {
         let rows = |which: StateTable| {
             let rows = table.iter().filter(|((table, _), _)| *table == which);
             rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
@@ -103,7 +103,7 @@ impl Rig {
         rig
     }
 
-    pub fn give(&mut self, input: ManagerInput) {
+    pub(crate) fn give(&mut self, input: ManagerInput) {
         self.manager.handle(input, self.now);
         self.drain();
     }
@@ -123,7 +123,7 @@ impl Rig {
     }
 
     /// Lets time pass, giving each timeout at its moment.
-    pub fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.now.plus_ms(ms);
         let mut steps = 0;
         while let Some((at, why)) = self.manager.next_timeout().filter(|(at, _)| *at <= end.mono_ms) {
@@ -137,7 +137,7 @@ impl Rig {
     }
 
     /// Tells a piece of the feed, which the window keeps waiting.
-    pub fn feed(&mut self, changes: impl IntoIterator<Item = FeedChange>) {
+    pub(crate) fn feed(&mut self, changes: impl IntoIterator<Item = FeedChange>) {
         let entries: Vec<FeedEntry> = changes
             .into_iter()
             .map(|change| {
@@ -149,28 +149,28 @@ impl Rig {
     }
 
     /// Tells a piece of the feed and lets the window close.
-    pub fn fold(&mut self, changes: impl IntoIterator<Item = FeedChange>) {
+    pub(crate) fn fold(&mut self, changes: impl IntoIterator<Item = FeedChange>) {
         self.feed(changes);
         self.pass(5_000);
     }
 
-    pub fn connected(&mut self, name: &str) {
+    pub(crate) fn connected(&mut self, name: &str) {
         self.connected_as(name, RelayProfile::default());
     }
 
-    pub fn connected_as(&mut self, name: &str, profile: RelayProfile) {
+    pub(crate) fn connected_as(&mut self, name: &str, profile: RelayProfile) {
         self.give(ManagerInput::Connected { relay: relay(name), profile });
     }
 
-    pub fn lost(&mut self, name: &str) {
+    pub(crate) fn lost(&mut self, name: &str) {
         self.give(ManagerInput::Disconnected { relay: relay(name), fault: Some(fault(FaultKind::Closed)) });
     }
 
-    pub fn notice(&mut self, name: &str, notice: LinkNotice) {
+    pub(crate) fn notice(&mut self, name: &str, notice: LinkNotice) {
         self.give(ManagerInput::Notice { relay: relay(name), notice });
     }
 
-    pub fn done(&mut self, name: &str, batch: &BatchRequest, outcome: BatchOutcome) {
+    pub(crate) fn done(&mut self, name: &str, batch: &BatchRequest, outcome: BatchOutcome) {
         let report = BatchReport {
             id: batch.id,
             outcome,
@@ -182,7 +182,7 @@ impl Rig {
     }
 
     /// Confirms the batches that were sent since they were last asked for, and those that follow, until none does.
-    pub fn confirm_all(&mut self, name: &str) -> Vec<BatchRequest> {
+    pub(crate) fn confirm_all(&mut self, name: &str) -> Vec<BatchRequest> {
         let mut all = Vec::new();
         loop {
             let batches = self.batches(name);
@@ -196,7 +196,7 @@ impl Rig {
         }
     }
 
-    pub fn fail_all(&mut self, name: &str, reason: FailureReason) -> Vec<BatchRequest> {
+    pub(crate) fn fail_all(&mut self, name: &str, reason: FailureReason) -> Vec<BatchRequest> {
         let batches = self.batches(name);
         for batch in &batches {
             let filter = serde_json::to_string(&batch.filters[0]).expect("json");
@@ -207,7 +207,7 @@ impl Rig {
     }
 
     /// The batches that were sent to a relay and weren't asked for before.
-    pub fn batches(&mut self, name: &str) -> Vec<BatchRequest> {
+    pub(crate) fn batches(&mut self, name: &str) -> Vec<BatchRequest> {
         let url = relay(name);
         let mut batches = Vec::new();
         self.said.retain(|output| match output {
@@ -221,7 +221,7 @@ impl Rig {
     }
 
     /// The last live subscriptions that a relay was given since this was last asked.
-    pub fn live(&mut self, name: &str) -> Option<Vec<LiveSubscription>> {
+    pub(crate) fn live(&mut self, name: &str) -> Option<Vec<LiveSubscription>> {
         let url = relay(name);
         let mut live = None;
         self.said.retain(|output| match output {
@@ -235,7 +235,7 @@ impl Rig {
     }
 
     /// How often the relay was to be connected since this was last asked, and whether as named by the operator.
-    pub fn connects(&mut self, name: &str) -> Vec<bool> {
+    pub(crate) fn connects(&mut self, name: &str) -> Vec<bool> {
         let url = relay(name);
         let mut connects = Vec::new();
         self.said.retain(|output| match output {
@@ -248,31 +248,31 @@ impl Rig {
         connects
     }
 
-    pub fn disconnects(&mut self, name: &str) -> usize {
+    pub(crate) fn disconnects(&mut self, name: &str) -> usize {
         let url = relay(name);
         let before = self.said.len();
         self.said.retain(|output| !matches!(output, ManagerOutput::Disconnect { relay, .. } if *relay == url));
         before - self.said.len()
     }
 
-    pub fn limits(&self, key: &str) -> usize {
+    pub(crate) fn limits(&self, key: &str) -> usize {
         self.said
             .iter()
             .filter(|output| matches!(output, ManagerOutput::LimitHit { limit, .. } if *limit == key))
             .count()
     }
 
-    pub fn status(&self, name: &str) -> ConnectionStatus {
+    pub(crate) fn status(&self, name: &str) -> ConnectionStatus {
         self.manager.relays().get(&relay(name)).map_or(ConnectionStatus::Disconnected, |life| life.status())
     }
 
-    pub fn reason(&self, name: &str) -> String {
+    pub(crate) fn reason(&self, name: &str) -> String {
         let report = self.manager.status(self.now);
         report.relays.into_iter().find(|r| r.url == relay(name)).map(|r| r.reason).unwrap_or_default()
     }
 
     /// A bootstrap relay that listed one repository with one issue, synced.
-    pub fn synced() -> Self {
+    pub(crate) fn synced() -> Self {
         let mut rig = Self::new(bootstrap("a"));
         rig.fold([announcement(1, "r", &["a"]), issue(2, "r")]);
         rig.connected("a");

@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => relay.clone().prop_map(Step::RateLimited),
         1 => (relay.clone(), 0..12u64).prop_map(|(r, key)| Step::Refused(r, key)),
         1 => (relay, 0..12u64).prop_map(|(r, key)| Step::Restored(r, key)),
-        6 => prop_oneof![0..6_000u64, 0..20 * MINUTE, 0..30 * HOUR].prop_map(Step::Pass),
+        6 => prop_oneof![4 => 0..6_000u64, 4 => 0..20 * MINUTE, 1 => 0..30 * HOUR].prop_map(Step::Pass),
         1 => (-100_000..100_000i64).prop_map(Step::ClockJump),
         1 => prop::bool::weighted(0.02).prop_map(|stop| if stop { Step::Shutdown } else { Step::Pass(5_000) }),
     ]
@@ -129,7 +129,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_of_inputs_keeps_the_invariants(steps in prop::collection::vec(step(), 1..120), chunk_size in 1..4usize) {
