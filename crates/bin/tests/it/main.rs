@@ -3,11 +3,14 @@
 mod command_line;
 mod config_errors;
 mod config_layers;
+mod daemon;
 mod example_file;
 mod import_export;
 mod memory;
+mod net;
 mod output_closed;
 mod program;
+mod run_fresh_start;
 mod signed;
 mod status_endpoint;
 mod store_on_disk;
