@@ -15,3 +15,6 @@ mod signed;
 mod status_endpoint;
 mod store_on_disk;
 mod strategies_listed;
+mod sync_command;
+mod sync_directions;
+mod sync_hostile;
