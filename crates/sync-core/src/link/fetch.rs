@@ -256,6 +256,8 @@ impl RelayLink {
         // Counted under the prefixes of NIP-01 alone: a relay's own words could be as many as the uploads.
         let prefix = text.split_once(':').map_or("", |(prefix, _)| prefix);
         let reason = OK_PREFIXES.iter().find(|known| **known == prefix).unwrap_or(&"other");
+        let refused = FailureReason::Refused { prefix: (*reason).to_owned() };
+        part.fail_once(refused, format!("uploads refused: {}", said.text));
         *carried.counts.upload_refused.entry((*reason).to_owned()).or_default() += 1;
     }
 
