@@ -138,10 +138,16 @@ mod tests {
         let [first, second] = [README_COMMANDS[0], README_COMMANDS[1]];
         let lines =
             |commands: &[&str]| check_readme(&page(commands)).iter().map(|found| found.line).collect::<Vec<_>>();
-        assert_eq!(lines(&[first, second, "grasp-sync run"]), []);
-        assert_eq!(lines(&[&format!("$ {first}"), second]), []);
-        assert_eq!(lines(&[second, first]), [7, 11], "the order counts");
-        assert_eq!(lines(&["git clone", first, second]), [7, 11], "nothing comes before them");
-        assert_eq!(lines(&[first]), [0]);
+        let cases: [(&[&str], &[usize]); 4] = [
+            (&[first, second, "grasp-sync run"], &[]),
+            // The order counts, and nothing comes before them.
+            (&[second, first], &[7, 11]),
+            (&["git clone", first, second], &[7, 11]),
+            (&[first], &[0]),
+        ];
+        for (commands, found) in cases {
+            assert_eq!(lines(commands), found, "{commands:?}");
+        }
+        assert_eq!(lines(&[&format!("$ {first}"), second]).len(), 0, "a prompt is no part of a command");
     }
 }
