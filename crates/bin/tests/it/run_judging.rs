@@ -36,7 +36,7 @@ fn imported_events_are_judged_before_the_daemon_acts_on_them() {
     assert_eq!(status["totals"]["relays"], 0, "nobody is discovered");
     assert_eq!(daemon.stop().status.code(), Some(0));
     assert_eq!(accepted(&place), world.accepted().len() as u64);
-    assert_eq!(stored(&place), ids(&world.accepted()));
+    assert!(stored(&place).is_superset(&ids(&world.accepted())), "what was imported stays");
 }
 
 #[test]
@@ -48,7 +48,8 @@ fn relays_of_imported_announcements_are_synced_from() {
     assert_eq!(place.run(&["import", "events.jsonl"]).code, Some(0));
     let mut daemon = Daemon::start(&place);
     daemon.wait_relays(net.urls(), "Connected");
-    assert_eq!(stored(&place), ids(&world.accepted()));
+    assert_eq!(accepted(&place), world.accepted().len() as u64);
+    assert!(stored(&place).is_superset(&ids(&world.accepted())));
 }
 
 #[test]
