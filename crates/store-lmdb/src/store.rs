@@ -66,7 +66,7 @@ impl Drop for WriterHandle {
 impl LmdbStore {
     /// Opens the store in the directory `path`, which is created where it is to be written. Under a policy other than
     /// the one that the store was last opened with, the rejected index and the feed are void from here on, until
-    /// [`EventStore::judge_backlog`] has judged everything again.
+    /// [`EventStore::judge_backlog`] has judged everything again; and so is what relays were read for.
     ///
     /// # Errors
     /// See [`OpenError`].

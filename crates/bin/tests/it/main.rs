@@ -3,7 +3,9 @@
 mod command_line;
 mod config_errors;
 mod config_layers;
+mod crash;
 mod daemon;
+mod demo;
 mod example_file;
 mod import_export;
 mod memory;
@@ -13,6 +15,7 @@ mod program;
 mod run_beside_others;
 mod run_fresh_start;
 mod run_hostile;
+mod run_judging;
 mod run_live;
 mod signed;
 mod status_endpoint;

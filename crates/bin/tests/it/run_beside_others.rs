@@ -68,7 +68,7 @@ fn a_store_that_can_not_be_is_named() {
 fn configurations_that_can_not_be_are_refused_by_run() {
     for (text, words) in [
         ("", &["service.domain"][..]),
-        ("sync.batch_windw = \"2s\"", &["batch_windw", "sync.batch_window", "grasp-sync.toml"]),
+        ("sync.batch_windw = \"2s\"", &["sync.batch_windw", "`batch_window`", "grasp-sync.toml"]),
         ("sync.discover = \"yes\"", &["sync.discover", "\"yes\"", "grasp-sync.toml"]),
         ("sync.strategies = [\"telepathy\"]", &["sync.strategies", "telepathy", "negentropy, req"]),
         ("strategy.req.timeout = \"soon\"", &["strategy.req.timeout", "soon"]),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use nostr::event::Event;
+use serde_json::Value;
 use testkit::relay::DropAfter;
 use testkit::world::{EventSpec, WorldSpec, keys};
 
@@ -11,35 +12,64 @@ use crate::net::{DOMAIN, Net, daemon_place, ids, stored};
 
 const HASTY: &str = "strategy.negentropy.timeout = \"700ms\"\nstrategy.req.timeout = \"700ms\"\n";
 
+/// Repositories with issues and comments, all listed on all of these relays.
+fn on_every_relay(relays: &[&str]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for repo in 0..3 {
+        let (owner, d) = (keys(1, repo), format!("repo-{repo}"));
+        let announcement = EventSpec::new(30617)
+            .at(1_700_000_000 + repo)
+            .tag(["d", &d])
+            .tag(["clone", &format!("https://{DOMAIN}/{d}.git")])
+            .tag([&["relays", &format!("wss://{DOMAIN}")], relays].concat())
+            .sign(&owner);
+        let address = format!("30617:{}:{d}", announcement.pubkey);
+        events.push(announcement);
+        for issue in 0..5 {
+            let at = 1_700_001_000 + 10 * issue;
+            let issue = EventSpec::new(1621).at(at).tag(["a", &address]).tag(["subject", &d]).sign(&keys(2, issue));
+            let root = issue.id.to_hex();
+            events.push(issue);
+            let comments = (1..4).map(|n| EventSpec::new(1111).at(at + n).tag(["E", &root]).sign(&keys(3, n)));
+            events.extend(comments);
+        }
+    }
+    events
+}
+
 #[test]
 fn one_good_relay_among_bad_ones_is_enough() {
-    let (net, world) = Net::world(1, WorldSpec::default());
-    // Six more that hold all of it too, and can't be trusted.
-    let bad = Net::of(vec![world.events(); 6]);
-    let withheld = world.accepted()[0].id;
-    let every = NonZeroU64::new(5);
-    bad.relays[0].set_faults(|faults| faults.bad_signature_every = every);
-    bad.relays[1].set_faults(|faults| faults.wrong_id_every = every);
-    bad.relays[2].set_faults(|faults| faults.stall_after = Some(20));
-    bad.relays[3].set_faults(|faults| faults.refuse_req = Some("blocked: not you".to_owned()));
-    bad.relays[4].set_faults(|faults| faults.oversized_notice = Some(6 << 20));
-    bad.relays[5].set_faults(|faults| faults.drop_after = Some(DropAfter { frames: 3, times: None }));
-    net.relays[0].set_faults(|faults| faults.invalid_json_every = NonZeroU64::new(3));
-    assert!(net.relays[0].has(&withheld));
-    let place = daemon_place(&[net.urls(), bad.urls()].concat(), HASTY);
-    let mut daemon = Daemon::start(&place);
-    daemon.wait_relays(net.urls(), "Connected");
-    let status = daemon.wait_status(|status| {
-        relay(status, bad.url(3)).is_some_and(|relay| relay["status"] == "ConnectedDegraded")
-            && bad.urls()[4..].iter().all(|url| relay(status, url).is_some_and(|relay| relay["last_error"].is_string()))
-    });
-    assert_eq!(stored(&place), ids(&world.accepted()));
-    for url in bad.urls() {
-        let shown = relay(&status, url).expect("listed");
-        assert!(shown["status"] != "Connected" || url == bad.url(0) || url == bad.url(1), "{shown:#}");
+    let net = Net::of(vec![Vec::new(); 7]);
+    let events = on_every_relay(&net.urls());
+    for relay in &net.relays {
+        events.iter().for_each(|event| _ = relay.publish(event.clone()));
     }
-    let reason = relay(&status, bad.url(3)).expect("listed")["reason"].clone();
-    assert!(reason.as_str().is_some_and(|reason| reason.contains("blocked: not you")), "{reason}");
+    let every = NonZeroU64::new(5);
+    net.relays[0].set_faults(|faults| faults.invalid_json_every = NonZeroU64::new(3));
+    net.relays[1].set_faults(|faults| faults.bad_signature_every = every);
+    net.relays[2].set_faults(|faults| faults.wrong_id_every = every);
+    net.relays[3].set_faults(|faults| faults.stall_after = Some(3));
+    net.relays[4].set_faults(|faults| faults.refuse_req = Some("blocked: not you".to_owned()));
+    net.relays[5].set_faults(|faults| faults.oversized_notice = Some(6 << 20));
+    net.relays[6].set_faults(|faults| faults.drop_after = Some(DropAfter { frames: 3, times: None }));
+    let place = daemon_place(&[net.url(0)], HASTY);
+    let mut daemon = Daemon::start(&place);
+    let status = daemon.wait_status(|status| {
+        let shown = |at: usize, key: &str| relay(status, net.url(at)).map_or(&Value::Null, |relay| &relay[key]);
+        shown(0, "status") == "Connected"
+            && shown(3, "status") == "ConnectedDegraded"
+            && shown(4, "status") == "ConnectedDegraded"
+            && shown(5, "last_error").is_string()
+            && shown(6, "last_error").is_string()
+    });
+    assert_eq!(stored(&place), ids(&events));
+    let shown = |at: usize, key: &str| relay(&status, net.url(at)).expect("listed")[key].as_str().unwrap_or_default();
+    assert!(shown(3, "reason").contains("700ms"), "{}", shown(3, "reason"));
+    assert!(shown(4, "reason").contains("blocked: not you"), "{}", shown(4, "reason"));
+    assert!(shown(5, "last_error").contains("4194304"), "{}", shown(5, "last_error"));
+    for at in 5..7 {
+        assert!(!["Connected", "ConnectedDegraded"].contains(&shown(at, "status")), "{status:#}");
+    }
     assert_eq!(daemon.fetch("/healthz").0, 200);
     let stopped = daemon.stop();
     assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");

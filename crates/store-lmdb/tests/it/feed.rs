@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 
 use store_lmdb::{LmdbStore, Options};
 use sync_core::admission::{AdmissionConfig, AdmissionMode, AdmissionPolicy};
-use sync_core::store::{EventStore, FeedChange};
+use sync_core::store::{EventStore, FeedChange, StateTable, StateWrite};
 
 use crate::support::{NOW, assert_sound, author, event, open, small, submit};
 
@@ -70,9 +70,14 @@ fn a_changed_policy_voids_the_feed_and_judges_everything_again() {
     store.judge_backlog(NOW).expect("judged");
     submit(&store, repository(10, "a")).expect("stored");
     store.judge_backlog(NOW).expect("judged");
+    let record = |table| StateWrite { table, key: b"wss://relay.example".to_vec(), value: Some(b"read".to_vec()) };
+    let rooms = [StateTable::Relay, StateTable::Failed, StateTable::Health, StateTable::Coverage];
+    store.write_state(rooms.map(record).into()).expect("written");
     drop(store);
     let store = LmdbStore::open(dir.path(), judging("new.example.com")).expect("opens");
     assert_eq!(accepted(&store), [0u16; 0], "what another policy accepted is not shown");
+    let left = rooms.map(|table| store.read_state(table).expect("reads").len());
+    assert_eq!(left, [0, 0, 1, 0], "what another policy kept out is asked for again; health stays");
     assert_sound(&store);
     let before = store.feed_head().expect("reads");
     assert!(store.judge_backlog(NOW).expect("judged") > 0);
