@@ -20,6 +20,7 @@ impl RelayLink {
         let carried = Carried {
             parts: request.filters.iter().cloned().map(Part::new).collect(),
             order,
+            begun: now.unix_s,
             until: now.unix_s.saturating_add(self.config.max_future_s),
             methods: Vec::new(),
             counts: Counts::default(),
