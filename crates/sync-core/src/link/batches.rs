@@ -17,8 +17,7 @@ impl RelayLink {
             // Nothing was asked for, or nothing of it is configured here.
             order = (0..strategies.len()).collect();
         }
-        let until = now.unix_s.saturating_add(self.config.max_future_s);
-        self.batches.insert(request.id, Carried::new(request, order, until));
+        self.batches.insert(request.id, Carried::new(request, order, now.unix_s, self.config.max_future_s));
     }
 
     pub(super) fn drop_batch(&mut self, batch: BatchId) {
