@@ -12,10 +12,12 @@ pub use record::{RestoredRelay, relay_key};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use nostr::event::EventId;
+
 use crate::filters::{ChunkBook, ChunkLimits};
 use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
-use crate::manager::{ManagerConfig, ManagerOutput, RelayReport};
+use crate::manager::{ManagerConfig, ManagerOutput, RelayReport, WantedIds};
 use crate::model::{
     BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
 };
@@ -31,6 +33,8 @@ pub struct Env<'a> {
     pub config: &'a ManagerConfig,
     /// What is wanted.
     pub index: &'a RepoIndex,
+    /// Events to be fetched again by their ids, from whichever relay has room first.
+    pub wanted: &'a mut WantedIds,
     /// Where outputs go.
     pub out: &'a mut VecDeque<ManagerOutput>,
     /// For spreading things in time.
@@ -63,6 +67,10 @@ pub struct RelayLife {
     in_flight: BTreeMap<BatchId, PendingBatch>,
     /// What the catch-up batches in flight cover.
     covers: BTreeMap<BatchId, PendingItems>,
+    /// The ids that batches in flight ask for (SPEC §11).
+    asked: BTreeMap<BatchId, BTreeSet<EventId>>,
+    /// Ids that failed here, to be asked for again.
+    ask_again: BTreeSet<EventId>,
     /// The batch whose discoveries the planned items are.
     caused_by: Option<BatchId>,
     /// Live sync may have missed what was published since (unix seconds), until a catch-up from there is done.
@@ -107,6 +115,8 @@ impl RelayLife {
             planned: PendingItems::default(),
             in_flight: BTreeMap::new(),
             covers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            ask_again: BTreeSet::new(),
             caused_by: None,
             catch_up_from: None,
             catching_up: false,
@@ -168,6 +178,11 @@ impl RelayLife {
     /// How far it has come.
     pub fn progress(&self) -> Progress<'_> {
         Progress { state: &self.state, in_flight: &self.in_flight, planned: &self.planned, failed: &self.failed }
+    }
+
+    /// Whether it is asked, or is to be asked, for events by their ids (SPEC §11).
+    pub fn is_asked_for_ids(&self, wanted: &WantedIds) -> bool {
+        !self.asked.is_empty() || wanted.waits_for(&self.url)
     }
 
     /// Whether a `Disconnect` is out and not answered.
