@@ -5,8 +5,8 @@ use nostr::filter::Filter;
 
 use super::LinkOutput;
 use super::machine::RelayLink;
-use super::part::{Carried, Part, Stage};
-use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, FailureReason, Layer};
+use super::part::{Carried, Stage};
+use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, FailureReason, Layer};
 use crate::store::LocalSets;
 use crate::time::Now;
 
@@ -24,16 +24,8 @@ impl RelayLink {
             // Nothing was asked for, or nothing of it is configured here.
             order = (0..strategies.len()).collect();
         }
-        let carried = Carried {
-            parts: request.filters.iter().cloned().map(Part::new).collect(),
-            order,
-            until: now.unix_s.saturating_add(self.config.max_future_s),
-            methods: Vec::new(),
-            counts: Counts::default(),
-            fallbacks: Vec::new(),
-            request,
-        };
-        self.batches.insert(carried.request.id, carried);
+        let until = now.unix_s.saturating_add(self.config.max_future_s);
+        self.batches.insert(request.id, Carried::new(request, order, until));
     }
 
     pub(super) fn drop_batch(&mut self, batch: BatchId) {
@@ -92,8 +84,9 @@ impl RelayLink {
     }
 
     pub(super) fn report(&mut self, carried: Carried) {
+        let badness = carried.badness();
         let Carried { request, parts, methods, counts, fallbacks, .. } = carried;
-        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).collect();
+        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).chain(badness).collect();
         let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
         let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks };
         self.out.push_back(LinkOutput::BatchDone(Box::new(report)));

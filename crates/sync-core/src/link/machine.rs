@@ -39,8 +39,6 @@ pub struct LinkConfig {
     pub dry_run: bool,
     /// How long nothing is asked after the relay spoke of rate limits, milliseconds. Default 65,000 (SPEC §12).
     pub rate_limit_cooldown_ms: u64,
-    /// How long a request by id or an upload may stay without an answer, milliseconds. Default 30,000.
-    pub request_timeout_ms: u64,
     /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
     pub max_future_s: u64,
     /// For sessions that want to look random.
@@ -306,7 +304,7 @@ impl RelayLink {
                 match verdict {
                     CheckVerdict::New => {}
                     CheckVerdict::Known => carried.counts.duplicate += 1,
-                    CheckVerdict::Bad(reason) => carried.reject(reason.as_str()),
+                    CheckVerdict::Bad(reason) => carried.drop_bad(reason),
                 }
                 if let Some(part) = carried.parts.get_mut(owner.1) {
                     part.outstanding -= 1;
