@@ -14,6 +14,7 @@ mod run_beside_others;
 mod run_fresh_start;
 mod run_hostile;
 mod run_live;
+mod run_wanted;
 mod signed;
 mod status_endpoint;
 mod store_on_disk;
