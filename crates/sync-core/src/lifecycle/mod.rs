@@ -180,9 +180,9 @@ impl RelayLife {
         Progress { state: &self.state, in_flight: &self.in_flight, planned: &self.planned, failed: &self.failed }
     }
 
-    /// Whether it is asked, or is to be asked, for events by their ids (SPEC §11).
-    pub fn is_asked_for_ids(&self, wanted: &WantedIds) -> bool {
-        !self.asked.is_empty() || wanted.waits_for(&self.url)
+    /// Whether it is asked for single events by their ids (SPEC §11).
+    pub fn is_asking_for_ids(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     /// Whether a `Disconnect` is out and not answered.
