@@ -1,11 +1,11 @@
 //! How a connection begins and ends, and what each beginning runs (SPEC §6).
 
-use super::{ConnectCase, Env, RelayLife, latest_retry};
+use super::{ConnectCase, Env, GIVEN_UP, RelayLife, latest_retry};
 use crate::filters::ChunkLimits;
 use crate::manager::ManagerOutput;
 use crate::model::{BatchReason, ConnectionStatus, FailureReason, PendingItems};
 use crate::strategy::RelayProfile;
-use crate::transport::{Fault, Target};
+use crate::transport::{Fault, FaultKind, Target};
 
 impl RelayLife {
     /// `check_reconnects` decided: connect. Only from `Disconnected`.
@@ -70,6 +70,8 @@ impl RelayLife {
         }
         self.forget_pending(env);
         self.closing = false;
+        let given_up = Fault { kind: FaultKind::Timeout, text: GIVEN_UP.to_owned() };
+        let fault = fault.or(std::mem::take(&mut self.given_up).then_some(&given_up));
         self.give_up_at = None;
         self.daily_at = None;
         self.consolidate_by = None;

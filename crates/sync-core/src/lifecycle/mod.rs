@@ -85,6 +85,8 @@ pub struct RelayLife {
     /// A `Disconnect` is out and not answered.
     closing: bool,
     give_up_at: Option<MonoMillis>,
+    /// The attempt that is being ended was given up: that it ends is a failure of the relay.
+    given_up: bool,
     live_dirty: bool,
     live_keys: BTreeSet<LiveKey>,
     live_refused: BTreeMap<LiveKey, String>,
@@ -125,6 +127,7 @@ impl RelayLife {
             daily_at: None,
             closing: false,
             give_up_at: None,
+            given_up: false,
             live_dirty: false,
             live_keys: BTreeSet::new(),
             live_refused: BTreeMap::new(),
@@ -278,7 +281,8 @@ impl RelayLife {
         self.health.tick(env.now);
         if self.give_up_at.is_some_and(|at| at <= env.now.mono_ms) {
             self.give_up_at = None;
-            self.close("the attempt wasn't answered in time", env);
+            self.given_up = true;
+            self.close(GIVEN_UP, env);
         }
         if self.status().is_connected() && !self.closing {
             self.check_daily(env);
@@ -387,6 +391,9 @@ impl RelayLife {
         env.out.push_back(ManagerOutput::Status { relay: self.url.clone(), from, to, reason: self.reason.clone() });
     }
 }
+
+/// Why an attempt is given up that the shell has lost sight of.
+const GIVEN_UP: &str = "the attempt wasn't answered in time";
 
 /// What failed is tried again by then, unix seconds: with the next daily sync, or within a day.
 fn latest_retry(env: &Env<'_>) -> u64 {
