@@ -146,7 +146,7 @@ impl RelayLink {
     pub fn command(&mut self, command: LinkCommand, local: &dyn LocalSets, now: Now) {
         match command {
             LinkCommand::Live(wanted) => self.set_live(wanted, now),
-            LinkCommand::Batch(request) => self.begin(request, now),
+            LinkCommand::Batch(request) => self.begin(request, local, now),
             LinkCommand::Cancel(batch) => self.drop_batch(batch),
         }
         self.pump(local, now);
