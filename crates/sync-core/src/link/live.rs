@@ -23,6 +23,8 @@ pub(super) struct Live {
     /// The relay mishandles `limit: 0`: ask by `since` instead.
     by_since: bool,
     retry_at: Option<MonoMillis>,
+    /// To be opened as soon as another subscription makes room.
+    waits: bool,
 }
 
 impl RelayLink {
@@ -40,6 +42,7 @@ impl RelayLink {
                 refused: false,
                 by_since: false,
                 retry_at: None,
+                waits: false,
             });
             if live.filters != filters {
                 live.filters = filters;
@@ -66,12 +69,12 @@ impl RelayLink {
         let due: Vec<LiveKey> = self
             .live
             .iter()
-            .filter(|(_, live)| live.retry_at.is_some_and(|at| at <= now.mono_ms))
+            .filter(|(_, live)| live.waits || live.retry_at.is_some_and(|at| at <= now.mono_ms))
             .map(|(key, _)| *key)
             .collect();
         for key in due {
             let open = self.live.values().filter(|live| live.wire.is_some()).count();
-            let budget = self.live_budget();
+            let (budget, full) = (self.live_budget(), self.free_subs() == 0);
             let Some(live) = self.live.get_mut(&key) else { continue };
             if live.wire.is_none() && open >= budget {
                 let text = format!("no room: {open} of at most {budget} live subscriptions are open");
@@ -79,6 +82,11 @@ impl RelayLink {
                 continue;
             }
             live.retry_at = None;
+            // The new one opens beside the old, so it needs a place even where it only replaces.
+            live.waits = full;
+            if full {
+                continue;
+            }
             let filters: Vec<Filter> = live
                 .filters
                 .iter()
@@ -104,6 +112,7 @@ impl RelayLink {
     fn refuse(&mut self, key: LiveKey, text: String, retry_ms: u64, now: Now) {
         let Some(live) = self.live.get_mut(&key) else { return };
         live.retry_at = Some(now.mono_ms + retry_ms);
+        live.waits = false;
         if !live.refused {
             live.refused = true;
             self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRefused { key, text }));

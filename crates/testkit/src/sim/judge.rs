@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nostr::event::{Event, EventId};
-use sync_core::model::{ConnectionStatus, RelayUrl, kinds};
-use sync_core::store::{EventStore, FeedChange, FeedSeq};
+use sync_core::model::{ConnectionStatus, RelayUrl, RepoAddress, kinds};
+use sync_core::store::{EventStore, FeedChange, FeedSeq, LocalSets};
 
 use super::plan::{DOMAIN, Honesty, Plan};
 use super::shell::Sim;
@@ -71,6 +71,16 @@ impl Judge {
     /// A connection or an attempt ended.
     pub(super) fn ended(&mut self, place: usize, failed: bool, ms: u64) {
         self.failed_at[place] = failed.then_some(ms);
+    }
+
+    /// The versions of an announcement, in the order of their publishing.
+    pub(super) fn announcements(&self, repo: &RepoAddress) -> Vec<&Event> {
+        let of = |event: &&Event| {
+            event.kind.as_u16() == kinds::ANNOUNCEMENT
+                && event.pubkey == repo.pubkey
+                && event.tags.identifier().as_deref() == Some(&*repo.identifier)
+        };
+        self.all.iter().filter(of).collect()
     }
 
     pub(super) fn published(&mut self, event: Event) {
@@ -148,9 +158,11 @@ impl Sim {
             .collect();
         let urls: Vec<RelayUrl> = self.plan.relays.iter().map(|relay| relay.url.clone()).collect();
         let stored = self.store.events();
-        // What came from elsewhere, or earlier, counts too: it may supersede, delete or relate.
+        // What came from elsewhere, or earlier, counts too, kept out or not: it may supersede, delete or relate.
         let mut all = reachable(&urls, &held, &self.plan.bootstrap, DOMAIN, now);
-        all.extend(stored.iter().cloned());
+        let ids: Vec<EventId> = self.judge.all.iter().map(|event| event.id).collect();
+        let known = self.store.known(&ids).unwrap_or_default();
+        all.extend(self.judge.all.iter().zip(known).filter(|(_, known)| known.is_some()).map(|(event, _)| event.clone()));
         all.sort();
         all.dedup_by_key(|event| event.id);
         let should: BTreeSet<EventId> = accepted(&all, DOMAIN, now).iter().map(|event| event.id).collect();

@@ -1,7 +1,6 @@
 //! What is published while everybody watches.
 
 use nostr::event::{Event, EventId};
-use nostr::key::Keys;
 use sync_core::model::{ConnectionStatus, RepoAddress};
 
 use super::plan::{DOMAIN, Honesty};
@@ -41,7 +40,7 @@ impl Sim {
         let listed = self.some_relays();
         let owner = keys(self.plan.world.spec().seed, number % 6);
         let name = format!("new-{number}");
-        let announcement = self.announcement(&owner, &name, &listed);
+        let announcement = self.announcement(&name, &listed).sign(&owner);
         let address = RepoAddress::new(owner.public_key(), name.as_str());
         // Where nobody looks it won't be found: the first relay is looked at.
         let mut relays = listed.clone();
@@ -65,7 +64,15 @@ impl Sim {
         let seed = self.plan.world.spec().seed;
         let Some(owner) = (0..6).map(|n| keys(seed, n)).find(|keys| keys.public_key() == repo.pubkey) else { return };
         let listed = self.some_relays();
-        let announcement = self.announcement(&owner, &repo.identifier, &listed);
+        let announcement = self.announcement(&repo.identifier, &listed);
+        // Whom it names stays as it is: an announcement that drops a maintainer doesn't take back what was accepted.
+        let before = self.judge.announcements(repo);
+        let maintainers = before.iter().flat_map(|event| event.tags.iter()).find(|tag| tag.kind() == "maintainers");
+        let announcement = match maintainers {
+            Some(tag) => announcement.tag(tag.as_slice()),
+            None => announcement,
+        };
+        let announcement = announcement.sign(&owner);
         let mut relays = listed;
         relays.push(self.dice.below(self.plan.relays.len()));
         relays.sort_unstable();
@@ -73,7 +80,7 @@ impl Sim {
         self.put_on(&relays, announcement);
     }
 
-    fn announcement(&self, owner: &Keys, name: &str, listed: &[usize]) -> Event {
+    fn announcement(&self, name: &str, listed: &[usize]) -> EventSpec {
         let mut relays = vec!["relays".to_owned(), format!("wss://{DOMAIN}")];
         relays.extend(listed.iter().map(|place| self.plan.relays[*place].url.to_string()));
         EventSpec::new(30617)
@@ -81,7 +88,6 @@ impl Sim {
             .tag(["d", name])
             .tag(["clone", &format!("https://{DOMAIN}/someone/{name}.git")])
             .tag(relays)
-            .sign(owner)
     }
 
     /// A comment on a root event, where that is.
