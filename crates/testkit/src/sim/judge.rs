@@ -8,7 +8,7 @@ use sync_core::store::{EventStore, FeedChange, FeedSeq, LocalSets};
 
 use super::plan::{DOMAIN, Honesty, Plan};
 use super::shell::Sim;
-use crate::world::{accepted, reachable};
+use crate::world::{accepted, asked_for};
 
 /// What is remembered to judge by.
 pub(super) struct Judge {
@@ -158,15 +158,17 @@ impl Sim {
             .collect();
         let urls: Vec<RelayUrl> = self.plan.relays.iter().map(|relay| relay.url.clone()).collect();
         let stored = self.store.events();
-        // What came from elsewhere, or earlier, counts too, kept out or not: it may supersede, delete or relate.
-        let mut all = reachable(&urls, &held, &self.plan.bootstrap, DOMAIN, now);
+        let is = self.store.accepted();
+        let accepted_events: Vec<Event> = stored.iter().filter(|event| is.contains(&event.id)).cloned().collect();
+        // Nothing that is asked for may change what is accepted. What is known from elsewhere, or from earlier, counts
+        // too, kept out or not: it may supersede, delete or relate.
+        let mut all = asked_for(&urls, &held, &self.plan.bootstrap, &accepted_events);
         let ids: Vec<EventId> = self.judge.all.iter().map(|event| event.id).collect();
         let known = self.store.known(&ids).unwrap_or_default();
         all.extend(self.judge.all.iter().zip(known).filter(|(_, known)| known.is_some()).map(|(event, _)| event.clone()));
         all.sort();
         all.dedup_by_key(|event| event.id);
         let should: BTreeSet<EventId> = accepted(&all, DOMAIN, now).iter().map(|event| event.id).collect();
-        let is = self.store.accepted();
         if let Some(missing) = should.difference(&is).next() {
             let count = should.difference(&is).count();
             return Err(format!("{count} of {} events are missing: {}", should.len(), self.describe(missing)));

@@ -165,7 +165,9 @@ fn relay(dice: &mut Dice, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
         profile.max_subscriptions = lasting.max_subscriptions;
     }
     if dice.one_in(6) {
+        // Few filters in a subscription, and chunks of few items: more subscriptions than there may be.
         profile.max_filters = Some(dice.below(4) + 1);
+        honesty = if honesty == Honesty::Whole { Honesty::Named } else { honesty };
     }
     let core = RelayCore::new(options);
     core.set_faults(|faults| *faults = lasting.clone());
