@@ -10,8 +10,8 @@ use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
 use sync_core::intake::IntakeConfig;
 use sync_core::link::LinkCommand;
 use sync_core::manager::{ManagerInput, ManagerOutput, RestoredState, SyncManager};
-use sync_core::model::{RelayUrl, kinds};
-use sync_core::store::{EventStore, FeedChange, StateTable, StateWrite};
+use sync_core::model::RelayUrl;
+use sync_core::store::{EventStore, StateTable, StateWrite};
 use sync_core::strategy::{StrategyConfig, StrategyOrder};
 use sync_core::time::Jitter;
 use sync_core::transport::{Fault, FaultKind};
@@ -347,12 +347,7 @@ impl Sim {
         process.feed_waits = false;
         let Ok(mut page) = self.store.feed(process.fed, most) else { return };
         process.fed = page.upto;
-        let is_of_interest =
-            |kind: u16| matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind);
-        page.entries.retain(|entry| match &entry.change {
-            FeedChange::Accepted(event) => is_of_interest(event.kind.as_u16()),
-            FeedChange::Removed { kind, .. } => is_of_interest(*kind),
-        });
+        page.entries.retain(|entry| entry.change.is_of_interest());
         let more = page.upto < page.head;
         if process.told != Some(page.upto) {
             process.told = Some(page.upto);
