@@ -181,7 +181,8 @@ fn a_relay_that_wants_authentication_is_a_named_reason() {
 #[test]
 fn connections_that_never_open_are_failures() {
     let events = notes(5);
-    let cases: [(fn(&mut Faults), &str); 3] = [
+    type Set = fn(&mut Faults);
+    let cases: [(Set, &str); 3] = [
         (|faults| faults.refuse_connections = true, ""),
         (|faults| faults.refuse_handshake = Some(503), "503"),
         (|faults| faults.hang_handshake = true, "no answer in time"),
