@@ -373,6 +373,19 @@ pub fn spawn(
     cancel: CancellationToken,
 ) -> Driven {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let task = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let (relay, last_word) = (config.relay.clone(), events.clone());
+    let driving = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let task = tokio::spawn(async move {
+        // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
+        if let Err(error) = driving.await
+            && error.is_panic()
+        {
+            tracing::error!(%relay, %error, "a connection's task panicked");
+            let text = "something that it sent broke a rule of ours; see the log".to_owned();
+            let fault = Fault { kind: FaultKind::Protocol, text };
+            // Nobody listens any more where the process is ending.
+            let _ = last_word.send((relay, RelayEvent::Ended(Some(fault)))).await;
+        }
+    });
     Driven { commands, cancel, task }
 }

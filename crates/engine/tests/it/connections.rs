@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use engine::driver::{self, RelayEvent};
 use sync_core::link::{LinkCommand, LinkConfig};
-use sync_core::model::{BatchOutcome, BatchReason, BatchRequest, FailureReason, Layer, PendingItems};
+use sync_core::model::{BatchOutcome, BatchReason, BatchRequest, FailureReason, Layer, PendingItems, SyncMethod};
 use sync_core::nostr::filter::Filter;
-use sync_core::strategy::{Direction, RelayProfile, StrategyOrder};
+use sync_core::strategy::{
+    Direction, RelayProfile, SessionHints, SessionRequest, StrategyDescriptor, StrategyOrder, Suitability, SyncSession,
+    SyncStrategy,
+};
 use testkit::relay::{RelayCore, RelayOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -87,4 +90,43 @@ async fn an_owner_that_is_slow_to_listen_loses_nothing() {
     }
     done.sort_unstable();
     assert!(done.iter().copied().eq(1..=200));
+}
+
+/// Breaks as soon as it is opened.
+struct Broken(StrategyDescriptor);
+
+impl SyncStrategy for Broken {
+    fn descriptor(&self) -> &StrategyDescriptor {
+        &self.0
+    }
+
+    fn hints(&self) -> SessionHints {
+        SessionHints { concurrency: 1, fetch_chunk: 1 }
+    }
+
+    fn suits(&self, _: &RelayProfile, _: &Filter) -> Suitability {
+        Suitability::Suits
+    }
+
+    fn open(&self, _: SessionRequest) -> Box<dyn SyncSession> {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_connection_and_is_told() {
+    let connector = MemoryConnector::new(RelayCore::new(RelayOptions::default()));
+    let (events, mut happened) = mpsc::channel(256);
+    let broken = Broken(StrategyDescriptor {
+        name: SyncMethod::new("broken"),
+        version: "1".to_owned(),
+        compares_sets: false,
+        probes_alone: false,
+    });
+    let shared = shared(Arc::new(memory()), 1 << 20);
+    let strategies: StrategyOrder = vec![Arc::new(broken)];
+    let driven = driver::spawn(connector.open(), config(strategies), shared, events, CancellationToken::new());
+    driven.commands.send(batch(1)).await.expect("commands are read");
+    let told = happened.recv().await;
+    assert!(matches!(told, Some((_, RelayEvent::Ended(Some(_))))), "{told:?}");
 }
