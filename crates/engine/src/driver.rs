@@ -30,8 +30,6 @@ const READ_AT_ONCE: usize = 256;
 const MAX_BACKLOG: usize = 4_096;
 /// Frames between the link and the socket.
 const SEND_QUEUE: usize = 64;
-/// How long a request by id or an upload may stay without an answer, milliseconds.
-pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// How long a connection may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the link has to send or to tell before nothing more is read.
@@ -327,18 +325,12 @@ impl Driver {
         self.told.push_back(RelayEvent::BatchDone { report, feed_head });
     }
 
+    /// Metrics and traces. Whether somebody is to be warned is decided by who owns the connection, so that it happens
+    /// once.
     fn observe(&mut self, notice: &LinkNotice) {
         self.traces.observe(notice);
         match notice {
-            LinkNotice::FellBack { from, to, reason, first, .. } => {
-                self.shared.metrics.fallback(from, to);
-                if *first {
-                    tracing::warn!(relay = %self.relay, strategy = %from, next = %to, %reason, "strategy not supported by this relay");
-                }
-            }
-            LinkNotice::RateLimited { text } => {
-                tracing::warn!(relay = %self.relay, said = %text, "rate limited; nothing is asked for a while");
-            }
+            LinkNotice::FellBack { from, to, .. } => self.shared.metrics.fallback(from, to),
             LinkNotice::Bad { reason } => {
                 tracing::debug!(relay = %self.relay, reason = reason.as_str(), "event dropped");
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::link::{LinkCommand, LinkConfig, LinkNotice};
 use sync_core::model::{
     BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
     PendingItems, SyncMethod,
@@ -149,7 +149,6 @@ async fn attempt(
         direction: request.direction,
         dry_run: request.dry_run,
         rate_limit_cooldown_ms: u64::try_from(request.rate_limit_cooldown.as_millis()).unwrap_or(u64::MAX),
-        request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
         max_future_s: request.max_future_s,
         seed: request.seed.wrapping_add(batch),
     };
@@ -177,6 +176,9 @@ async fn attempt(
             RelayEvent::Ended(fault) => {
                 lost = fault;
                 break;
+            }
+            RelayEvent::Notice(LinkNotice::RateLimited { text }) => {
+                tracing::warn!(relay = %request.target.relay, said = %text, "rate limited; nothing is asked for a while");
             }
             RelayEvent::LiveStored(_) | RelayEvent::Notice(_) => {}
         }

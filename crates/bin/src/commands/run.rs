@@ -95,7 +95,7 @@ pub(super) async fn serve(
         tracing::info!(%address, "service.listen: this version does not serve the store to others, nothing listens there");
     }
     let shared = wiring::shared(config, store, metrics)?;
-    let connector = Arc::new(wiring::connector(config)?);
+    let connector = wiring::connector(config)?;
     daemon::run(daemon_config(context), connector, shared, shown, cancel).await?;
     if let Some(endpoint) = endpoint
         && let Ok(Err(error)) = endpoint.await

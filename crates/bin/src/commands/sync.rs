@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sync_core::model::{Fallback, RelayUrl, SyncMethod};
 use sync_core::store::EventStore;
 use sync_core::strategy::Window;
-use sync_core::transport::{Connector, Target};
+use sync_core::transport::Target;
 use telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ async fn sync_all(
     metrics: Metrics,
 ) -> Result<Exit, CliError> {
     let config = &context.config;
-    let connector: Arc<dyn Connector> = Arc::new(wiring::connector(config)?);
+    let connector = wiring::connector(config)?;
     let shared = wiring::shared(config, store.clone(), metrics)?;
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();

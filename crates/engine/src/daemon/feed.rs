@@ -33,6 +33,7 @@ pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedP
                 page.entries.retain(|entry| match &entry.change {
                     FeedChange::Accepted(event) => is_of_interest(event.kind.as_u16()),
                     FeedChange::Removed { kind, .. } => is_of_interest(*kind),
+                    FeedChange::Wanted { .. } => true,
                 });
                 if told != Some(after) {
                     told = Some(after);

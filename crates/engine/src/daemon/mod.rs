@@ -269,7 +269,6 @@ impl Daemon {
                     dry_run: false,
                     rate_limit_cooldown_ms: u64::try_from(self.config.rate_limit_cooldown.as_millis())
                         .unwrap_or(u64::MAX),
-                    request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
                     max_future_s: self.config.max_future_s,
                     seed: self.config.seed,
                 };

@@ -40,8 +40,6 @@ pub struct LinkConfig {
     pub dry_run: bool,
     /// How long nothing is asked after the relay spoke of rate limits, milliseconds. Default 65,000 (SPEC §12).
     pub rate_limit_cooldown_ms: u64,
-    /// How long a request by id or an upload may stay without an answer, milliseconds. Default 30,000.
-    pub request_timeout_ms: u64,
     /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
     pub max_future_s: u64,
     /// For sessions that want to look random.
@@ -148,7 +146,7 @@ impl RelayLink {
     pub fn command(&mut self, command: LinkCommand, local: &dyn LocalSets, now: Now) {
         match command {
             LinkCommand::Live(wanted) => self.set_live(wanted, now),
-            LinkCommand::Batch(request) => self.begin(request, now),
+            LinkCommand::Batch(request) => self.begin(request, local, now),
             LinkCommand::Cancel(batch) => self.drop_batch(batch),
         }
         self.pump(local, now);

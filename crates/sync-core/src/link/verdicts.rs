@@ -88,7 +88,7 @@ impl RelayLink {
             match verdict {
                 CheckVerdict::New => {}
                 CheckVerdict::Known => carried.counts.duplicate += 1,
-                CheckVerdict::Bad(reason) => carried.reject(reason.as_str()),
+                CheckVerdict::Bad(reason) => carried.drop_bad(reason),
             }
             if let Some(part) = carried.parts.get_mut(at) {
                 part.outstanding -= 1;

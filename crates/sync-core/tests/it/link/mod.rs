@@ -58,7 +58,7 @@ impl Scripted {
         let name = SyncMethod::new(name);
         Arc::new(Self {
             descriptor: StrategyDescriptor { name, version: "1".into(), compares_sets, probes_alone },
-            hints: SessionHints { concurrency: 4, fetch_chunk: 3 },
+            hints: SessionHints { concurrency: 4, fetch_chunk: 3, answer_timeout_ms: 30_000 },
             scripts: Mutex::new(scripts.into()),
             timeout_ms,
             opened: Mutex::new(Vec::new()),
@@ -170,7 +170,6 @@ impl Bench {
             direction,
             dry_run: false,
             rate_limit_cooldown_ms: 65_000,
-            request_timeout_ms: 30_000,
             max_future_s: 900,
             seed: 1,
         });
