@@ -25,7 +25,6 @@ fn config(strategies: StrategyOrder) -> LinkConfig {
         direction: Direction::Down,
         dry_run: false,
         rate_limit_cooldown_ms: 65_000,
-        request_timeout_ms: 30_000,
         max_future_s: 900,
         seed: 1,
     }
@@ -101,7 +100,7 @@ impl SyncStrategy for Broken {
     }
 
     fn hints(&self) -> SessionHints {
-        SessionHints { concurrency: 1, fetch_chunk: 1 }
+        SessionHints { concurrency: 1, fetch_chunk: 1, answer_timeout_ms: 30_000 }
     }
 
     fn suits(&self, _: &RelayProfile, _: &Filter) -> Suitability {

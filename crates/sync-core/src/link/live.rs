@@ -83,7 +83,7 @@ impl RelayLink {
                 continue;
             }
             live.retry_at = None;
-            // History has its place for now; the next that it leaves is taken first.
+            // History has its place; the next that it leaves is taken first.
             live.waits = full && live.wire.is_none();
             if live.waits {
                 continue;
