@@ -184,7 +184,7 @@ impl Checker {
         }
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
-        let settle = Settle { fresh, bytes, answers, metrics: self.metrics.clone(), _place: place };
+        let settle = Settle { fresh, bytes, told: false, answers, metrics: self.metrics.clone(), _place: place };
         if events.is_empty() && offered.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
@@ -270,6 +270,7 @@ fn claimed_id(json: &str) -> Option<EventId> {
 struct Settle {
     fresh: Vec<(Token, EventId)>,
     bytes: usize,
+    told: bool,
     answers: mpsc::Sender<Answer>,
     metrics: Metrics,
     _place: OwnedSemaphorePermit,
@@ -297,13 +298,14 @@ impl Settle {
     }
 
     fn send(&mut self, outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>) {
-        let _ = self.answers.try_send(Answer::Settled { bytes: std::mem::take(&mut self.bytes), outcomes });
+        self.told = true;
+        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, outcomes });
     }
 }
 
 impl Drop for Settle {
     fn drop(&mut self) {
-        if !self.fresh.is_empty() {
+        if !self.told {
             let lost = std::mem::take(&mut self.fresh);
             self.send(lost.into_iter().map(|(token, id)| (token, id, Err(StoreError::Closed))).collect());
         }

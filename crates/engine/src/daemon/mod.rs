@@ -113,6 +113,7 @@ pub async fn run(
         shared,
         shown,
         persister,
+        unsaved: Vec::new(),
         events,
         attempts,
         relays: HashMap::new(),
@@ -132,7 +133,10 @@ pub async fn run(
             Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
             Some(_) = daemon.tasks.join_next() => {}
             () = sleep_until(deadline), if deadline.is_some() => daemon.take(ManagerInput::Timeout),
-            _ = tick.tick() => daemon.show(),
+            _ = tick.tick() => {
+                daemon.persist(Vec::new());
+                daemon.show();
+            }
         }
     }
 
@@ -156,6 +160,10 @@ pub async fn run(
     daemon.show();
     daemon.tasks.abort_all();
     following.abort();
+    let unsaved = std::mem::take(&mut daemon.unsaved);
+    if !unsaved.is_empty() && daemon.persister.send(unsaved).await.is_err() {
+        tracing::error!("the persister has ended; the last state is not written");
+    }
     drop(daemon);
     if let Err(error) = persisting.await {
         tracing::error!(%error, "the persister ended badly");
@@ -198,6 +206,8 @@ struct Daemon {
     shared: Shared,
     shown: Shown,
     persister: mpsc::Sender<persist::Job>,
+    /// Records that the persister had no room for.
+    unsaved: persist::Job,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
@@ -341,10 +351,23 @@ impl Daemon {
         }
     }
 
-    fn persist(&self, writes: persist::Job) {
-        if self.persister.try_send(writes).is_err() {
-            // Records are written again with the relay's next change.
-            tracing::error!("the store takes no state; it will be written with the next change");
+    /// Hands records to the persister. What it has no room for waits here, the last version of each, in order.
+    fn persist(&mut self, mut writes: persist::Job) {
+        if self.unsaved.is_empty() && !writes.is_empty() {
+            match self.persister.try_send(writes) {
+                Ok(()) => return,
+                Err(error) => writes = error.into_inner(),
+            }
+        }
+        for write in writes {
+            self.unsaved.retain(|older| (older.table, &older.key) != (write.table, &write.key));
+            self.unsaved.push(write);
+        }
+        if self.unsaved.is_empty() {
+            return;
+        }
+        if let Ok(room) = self.persister.try_reserve() {
+            room.send(std::mem::take(&mut self.unsaved));
         }
     }
 

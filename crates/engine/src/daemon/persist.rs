@@ -18,7 +18,11 @@ const QUEUE: usize = 256;
 pub(super) fn start(store: Arc<dyn EventStore>, health: watch::Sender<Health>) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, mut jobs) = mpsc::channel::<Job>(QUEUE);
     let task = tokio::task::spawn_blocking(move || {
-        while let Some(job) = jobs.blocking_recv() {
+        while let Some(mut job) = jobs.blocking_recv() {
+            // What has gathered meanwhile goes into the same commit.
+            while let Ok(more) = jobs.try_recv() {
+                job.extend(more);
+            }
             match store.write_state(job) {
                 Ok(()) => {
                     health.send_if_modified(|health| std::mem::replace(health, Health::Ok) != Health::Ok);

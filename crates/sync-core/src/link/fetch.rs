@@ -16,6 +16,8 @@ use crate::time::{MonoMillis, Now};
 
 /// Uploads without an answer at once.
 const MAX_UPLOADS: usize = 64;
+/// Uploads in a row that may stay without an answer before no more are sent for a filter.
+const MAX_UNANSWERED: usize = MAX_UPLOADS;
 /// Cool-downs that one filter waits out.
 const MAX_COOL_DOWNS: u32 = 20;
 /// Why a relay may refuse an event (NIP-01).
@@ -257,6 +259,7 @@ impl RelayLink {
         let Some(carried) = self.batches.get_mut(&upload.batch) else { return };
         let part = &mut carried.parts[upload.part];
         part.uploads -= 1;
+        part.unanswered = 0;
         if accepted || said.meaning == Meaning::Duplicate {
             carried.counts.uploaded += 1;
             return;
@@ -287,7 +290,11 @@ impl RelayLink {
             self.touch();
             if let Some(part) = self.part((upload.batch, upload.part)) {
                 part.uploads -= 1;
+                part.unanswered += 1;
                 part.fail_once(FailureReason::Timeout, "an upload was not answered in time");
+                if part.unanswered >= MAX_UNANSWERED {
+                    part.offers.clear();
+                }
             }
         }
     }
