@@ -100,12 +100,7 @@ async fn sync_all(
     let connector = wiring::connector(config)?;
     let shared = wiring::shared(config, store.clone(), metrics)?;
     let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
-    });
+    wiring::stop_on_signal(cancel.clone())?;
     let started = Instant::now();
     let mut relays = args.relays.clone();
     relays.sort_unstable();
