@@ -77,11 +77,7 @@ pub(crate) fn ids<'a>(events: impl IntoIterator<Item = &'a Event>) -> BTreeSet<S
 pub(crate) fn stored(place: &Place) -> BTreeSet<String> {
     let ended = place.run(&["export"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    ended
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str::<Event>(line).expect("an event").id.to_hex())
-        .collect()
+    ended.stdout.lines().map(|line| serde_json::from_str::<Event>(line).expect("an event").id.to_hex()).collect()
 }
 
 /// A place whose daemon starts from these relays, quick in everything. `more` is added to the file, and must begin

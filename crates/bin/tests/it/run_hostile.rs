@@ -111,8 +111,7 @@ fn discovered_addresses_that_are_not_public_are_refused_by_name_and_never_connec
         .tag([&["relays".to_owned(), format!("wss://{DOMAIN}")], forbidden.as_slice()].concat())
         .sign(&keys(1, 1));
     let net = Net::of([vec![announcement.clone()]]);
-    let config = daemon_place(&net.urls(), "")
-        .var("GRASP_SYNC_LIMITS__ALLOW_PRIVATE_ADDRESSES", "false");
+    let config = daemon_place(&net.urls(), "").var("GRASP_SYNC_LIMITS__ALLOW_PRIVATE_ADDRESSES", "false");
     let mut daemon = Daemon::start_with(&config, &["--log", "debug"]);
     daemon.wait_relays(net.urls(), "Connected");
     assert_eq!(stored(&config), ids([&announcement]));

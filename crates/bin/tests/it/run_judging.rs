@@ -42,8 +42,7 @@ fn imported_events_are_judged_before_the_daemon_acts_on_them() {
 #[test]
 fn relays_of_imported_announcements_are_synced_from() {
     let (net, world) = Net::world(2, WorldSpec::default());
-    let announcements: Vec<_> =
-        world.events().into_iter().filter(|event| event.kind.as_u16() == 30617).collect();
+    let announcements: Vec<_> = world.events().into_iter().filter(|event| event.kind.as_u16() == 30617).collect();
     let place = daemon_place(&[], "").file("events.jsonl", &to_jsonl(&announcements));
     assert_eq!(place.run(&["import", "events.jsonl"]).code, Some(0));
     let mut daemon = Daemon::start(&place);
@@ -56,11 +55,8 @@ fn relays_of_imported_announcements_are_synced_from() {
 fn another_domain_brings_what_it_lists() {
     let other = "git.example.org";
     let (net, world) = Net::world(1, WorldSpec::default());
-    let foreign = World::generate(
-        WorldSpec { seed: 2, repos: 3, ..WorldSpec::default() },
-        &[net.relays[0].url().clone()],
-        other,
-    );
+    let foreign =
+        World::generate(WorldSpec { seed: 2, repos: 3, ..WorldSpec::default() }, &[net.relays[0].url().clone()], other);
     foreign.events().into_iter().for_each(|event| _ = net.relays[0].publish(event));
 
     let place = daemon_place(&net.urls(), "");

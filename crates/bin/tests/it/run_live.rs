@@ -80,7 +80,8 @@ fn a_relay_that_comes_back_is_caught_up_with_by_since() {
     let whole: Vec<_> = history.iter().filter(|filter| filter.since.is_none()).collect();
     assert!(whole.iter().all(|filter| filter.kinds.is_none()), "nothing is read again from the start: {whole:#?}");
 
-    let value = daemon.metric(&format!("ngit_sync_connection_attempts_total{{relay={:?},result=\"success\"}}", net.url(0)));
+    let value =
+        daemon.metric(&format!("ngit_sync_connection_attempts_total{{relay={:?},result=\"success\"}}", net.url(0)));
     assert_eq!(value, Some(2.0));
     assert_eq!(daemon.stop().status.code(), Some(0));
 }

@@ -56,8 +56,17 @@ fn has_every_field(line: &Value) {
     };
     let mut count = of_type(&["relay", "strategy", "status", "reason"], Value::is_string);
     let numbers = [
-        "local_before", "have", "need", "received", "stored", "duplicate", "uploaded", "rounds", "bytes_up",
-        "bytes_down", "elapsed_ms",
+        "local_before",
+        "have",
+        "need",
+        "received",
+        "stored",
+        "duplicate",
+        "uploaded",
+        "rounds",
+        "bytes_up",
+        "bytes_down",
+        "elapsed_ms",
     ];
     count += of_type(&numbers, Value::is_u64);
     count += of_type(&["rejected", "upload_refused"], |value| {

@@ -23,9 +23,16 @@ fn down_brings_what_the_relay_has() {
     let place = holding(&events[..100]);
     let synced = sync(&place, &net, &[]);
     let line = synced.only();
-    assert_eq!((synced.code(), &line["status"], &line["strategy"]), (Some(0), &json!("complete"), &json!("negentropy")));
+    assert_eq!(
+        (synced.code(), &line["status"], &line["strategy"]),
+        (Some(0), &json!("complete"), &json!("negentropy"))
+    );
     assert_eq!((&line["relay"], &line["local_before"]), (&json!(net.url(0)), &json!(100)));
-    assert_eq!((&line["need"], &line["received"], &line["stored"]), (&json!(600), &json!(600), &json!(600)), "{line:#}");
+    assert_eq!(
+        (&line["need"], &line["received"], &line["stored"]),
+        (&json!(600), &json!(600), &json!(600)),
+        "{line:#}"
+    );
     assert_eq!((&line["duplicate"], &line["uploaded"]), (&json!(0), &json!(0)), "{line:#}");
     assert!(line["rounds"].as_u64() > Some(0) && line["bytes_down"].as_u64() > Some(600 * 300), "{line:#}");
     assert_eq!(synced.summary["stored"], 600);
