@@ -75,7 +75,7 @@ mod tests {
         assert!(matches!(inbox.pop(), Some(Arrived::Event { .. })));
         assert!(matches!(inbox.pop(), Some(Arrived::Event { .. })));
         assert!(matches!(inbox.pop(), Some(Arrived::Frame(_))));
-        assert!(inbox.is_empty() && inbox.len() == 0);
+        assert!(inbox.is_empty());
         inbox.answer(answer(first));
     }
 }
