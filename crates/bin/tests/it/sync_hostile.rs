@@ -12,6 +12,9 @@ use crate::net::{Net, ids, notes, stored};
 use crate::program::Place;
 use crate::sync_command::{Synced, sync};
 
+/// What is wrong with a relay.
+type Fault = fn(&mut Faults);
+
 /// Short times, so that silence is noticed soon.
 const HASTY: &str = "sync.connect_timeout = \"1s\"\nstrategy.negentropy.timeout = \"700ms\"\n\
                      strategy.req.timeout = \"700ms\"\n";
@@ -182,7 +185,7 @@ fn a_relay_that_wants_authentication_is_a_named_reason() {
 #[test]
 fn connections_that_never_open_are_failures() {
     let events = notes(5);
-    let cases: [(fn(&mut Faults), &str); 3] = [
+    let cases: [(Fault, &str); 3] = [
         (|faults| faults.refuse_connections = true, ""),
         (|faults| faults.refuse_handshake = Some(503), "503"),
         (|faults| faults.hang_handshake = true, "no answer in time"),
@@ -245,11 +248,11 @@ fn an_interrupted_sync_names_what_is_unfinished_and_keeps_what_came() {
     let net = Net::faulty(events.clone(), |faults| faults.stall_after = Some(100));
     let place = Place::new();
     for signal in ["INT", "TERM"] {
+        let before = net.relays[0].stats().connections;
         let mut command = place.command(&["sync", "--json", net.url(0)]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        let before = net.relays[0].stats().connections;
-        let stalled = net.relays[0].wait_for(|stats| stats.connections > before || stats.events_out() > 0);
-        net.runtime.block_on(stalled).expect("it connects");
+        let connected = net.relays[0].wait_for(|stats| stats.connections > before);
+        net.runtime.block_on(connected).expect("it connects");
         let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
         let asked = std::time::Instant::now();
