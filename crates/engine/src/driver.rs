@@ -101,8 +101,8 @@ pub async fn drive(
     let mut place = Box::pin(shared.ingest.place());
     let fault = loop {
         driver.drain();
-        if let Some(reason) = driver.close.take() {
-            break Some(Fault { kind: FaultKind::Protocol, text: reason });
+        if let Some(fault) = driver.close.take() {
+            break Some(fault);
         }
         let deadline = driver.link.next_timeout().map(|(at, _)| shared.clock.at(at));
         tokio::select! {
@@ -202,13 +202,13 @@ struct Driver {
     /// Pieces of work that the ingest has not settled.
     owed: usize,
     traces: Traces,
-    close: Option<String>,
+    close: Option<Fault>,
 }
 
 impl Driver {
     fn may_read(&self) -> bool {
         self.link.backlog() < MAX_BACKLOG
-            && self.bytes_waiting < self.shared.memory_per_relay
+            && self.bytes_waiting.saturating_add(self.link.backlog_bytes()) < self.shared.memory_per_relay
             && self.frames.len() < MAX_PENDING
             && self.told.len() < MAX_PENDING
     }
@@ -272,7 +272,7 @@ impl Driver {
                     self.observe(&notice);
                     self.told.push_back(RelayEvent::Notice(notice));
                 }
-                LinkOutput::Close(reason) => self.close = Some(reason),
+                LinkOutput::Close(fault) => self.close = Some(fault),
                 _ => {}
             }
         }

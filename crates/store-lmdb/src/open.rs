@@ -306,6 +306,8 @@ pub(crate) fn remove_lmdb_lock(path: &Path) -> io::Result<()> {
 pub(crate) struct Shared {
     pub(crate) env: StoreEnv,
     pub(crate) dbs: Databases,
+    /// Whether it was opened with a policy: without one, what only a policy kept out isn't known.
+    pub(crate) judging: bool,
 }
 
 pub(crate) type SharedRef = Arc<Shared>;

@@ -18,6 +18,7 @@ mod run_fresh_start;
 mod run_hostile;
 mod run_judging;
 mod run_live;
+mod run_wanted;
 mod signed;
 mod status_endpoint;
 mod store_on_disk;

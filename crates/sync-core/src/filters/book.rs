@@ -49,8 +49,13 @@ impl ChunkLimits {
             size: size.max(1),
             max_filters: profile.max_filters.unwrap_or(usize::MAX).max(1),
             max_bytes: profile.max_message_length.unwrap_or(DEFAULT_MESSAGE_LENGTH).max(MIN_MESSAGE_LENGTH),
-            max_live: profile.max_subscriptions.map_or(usize::MAX, |max| (max / 2).max(2)),
+            max_live: (profile.assumed_max_subscriptions() / 2).max(2),
         }
+    }
+
+    /// How many ids fit into one filter, at least 1.
+    pub fn ids_per_filter(&self) -> usize {
+        self.size.min(self.chunk_bytes() / ID_BYTES).max(1)
     }
 
     /// Bytes of values in one filter: half a message, since a reconciliation's payload travels with its filter.

@@ -220,11 +220,16 @@ impl Step<'_> {
     /// The body of an event that waits, if it may be stored. A row without a body is released.
     fn waiting_body(&mut self, id: &EventId) -> Result<Option<Event>, StoreError> {
         let Some(row) = self.txn.rejected(id)? else { return Ok(None) };
-        if row.deferred.is_none() && row.rejected != Some(RejectReason::NotListed) {
+        let may_be_stored = row.deferred.is_some() || row.rejected == Some(RejectReason::NotListed);
+        if !may_be_stored || row.wanted.is_some() {
             return Ok(None);
         }
         let Some(event) = row.body else {
-            self.txn.release(&row)?;
+            if row.relays.is_empty() {
+                self.txn.remove_rejected(id)?;
+            } else {
+                self.txn.release(&row)?;
+            }
             return Ok(None);
         };
         if let Some(reason) = self.screen(&event)? {

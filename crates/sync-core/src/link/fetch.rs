@@ -58,7 +58,7 @@ impl RelayLink {
         for batch in batches {
             let parts = self.batches.get(&batch).map_or(0, |carried| carried.parts.len());
             for part in 0..parts {
-                while self.fetches.len() < MAX_FETCHES && self.free_subs() > 0 {
+                while self.may_fetch() {
                     if !self.start_fetch(batch, part, local, now) {
                         break;
                     }
@@ -78,6 +78,16 @@ impl RelayLink {
     fn answer_deadline(&self, batch: BatchId, part: usize, now: Now) -> MonoMillis {
         let timeout = self.hints(batch, part).map_or(DEFAULT_ANSWER_TIMEOUT_MS, |hints| hints.answer_timeout_ms);
         now.mono_ms.saturating_add(timeout)
+    }
+
+    /// Whether the budget allows one more request. Where reconciliations hold all of it one may go beside them: it is
+    /// what they wait for, and their ids are a name space of their own (WIRE.md).
+    fn may_fetch(&self) -> bool {
+        let beside = || {
+            let reconciles = |sub: &Sub| matches!(sub.target, SubTarget::Session { neg: true, .. });
+            self.fetches.is_empty() && self.subs.values().any(reconciles)
+        };
+        self.fetches.len() < MAX_FETCHES && (self.free_subs() > 0 || beside())
     }
 
     /// Ids in one request: what strategy, relay and message length allow.
@@ -142,16 +152,16 @@ impl RelayLink {
     pub(super) fn fetch_event(&mut self, fetch: u64, id: EventId, now: Now) {
         let Some((batch, part)) = self.fetches.get(&fetch).map(|fetch| (fetch.batch, fetch.part)) else { return };
         let deadline = self.answer_deadline(batch, part, now);
-        if let Some(fetch) = self.fetches.get_mut(&fetch) {
+        if let Some(fetch) = self.fetches.get_mut(&fetch)
+            && fetch.open.remove(&id)
+        {
+            fetch.came += 1;
             fetch.deadline = deadline;
-            if fetch.open.remove(&id) {
-                fetch.came += 1;
-            }
         }
     }
 
     /// EOSE (`said` is `None`), CLOSED, or a NOTICE in their place.
-    pub(super) fn fetch_ended(&mut self, id: u64, said: Option<&Said>) {
+    pub(super) fn fetch_ended(&mut self, id: u64, said: Option<&Said>, now: Now) {
         let Some(Fetch { batch, part, wire, open, came, last, .. }) = self.fetches.remove(&id) else { return };
         self.close_sub(&wire);
         self.touch();
@@ -160,8 +170,8 @@ impl RelayLink {
         let mut again = false;
         match meaning {
             Meaning::RateLimited => again = self.may_wait(batch, part),
-            Meaning::TooManyAtOnce if self.subs.len() < self.max_subs => {
-                self.max_subs = self.subs.len().max(1);
+            Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
+                self.shrink_subs(now);
                 again = true;
             }
             Meaning::TooBig | Meaning::Invalid | Meaning::Error if came == 0 && asked > 1 => {
@@ -192,8 +202,10 @@ impl RelayLink {
 
     /// Whether a part may wait out one more cool-down: a relay can't keep a batch alive by rate limits alone.
     fn may_wait(&mut self, batch: BatchId, part: usize) -> bool {
+        let cooling = self.quiet_until;
         self.part((batch, part)).is_some_and(|part| {
-            part.cool_downs += 1;
+            part.cool_downs += u32::from(part.cooling != cooling);
+            part.cooling = cooling;
             part.cool_downs <= MAX_COOL_DOWNS
         })
     }
@@ -240,6 +252,7 @@ impl RelayLink {
         let Some(upload) = self.uploads.remove(&id) else { return };
         self.touch();
         let said = classify(SaidIn::Ok, text, None);
+        self.heed(&said, now);
         let may_wait = said.meaning == Meaning::RateLimited && self.may_wait(upload.batch, upload.part);
         let Some(carried) = self.batches.get_mut(&upload.batch) else { return };
         let part = &mut carried.parts[upload.part];
@@ -250,7 +263,6 @@ impl RelayLink {
         }
         if may_wait {
             part.offers.push_back(id);
-            self.quiet_until = self.quiet_until.max(now.mono_ms + self.config.rate_limit_cooldown_ms);
             return;
         }
         // Counted under the prefixes of NIP-01 alone: a relay's own words could be as many as the uploads.
@@ -266,7 +278,7 @@ impl RelayLink {
         let late: Vec<u64> =
             self.fetches.iter().filter(|(_, fetch)| fetch.deadline <= now.mono_ms).map(|(id, _)| *id).collect();
         for id in late {
-            self.fetch_ended(id, None);
+            self.fetch_ended(id, None, now);
         }
         let late: Vec<EventId> =
             self.uploads.iter().filter(|(_, upload)| upload.deadline <= now.mono_ms).map(|(id, _)| *id).collect();

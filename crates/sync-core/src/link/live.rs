@@ -8,6 +8,7 @@ use nostr::types::Timestamp;
 use super::machine::{RelayLink, Sub, SubTarget};
 use super::{LinkNotice, LinkOutput, LiveKey, LiveSubscription, wire};
 use crate::response::{Meaning, Said};
+use crate::store::StoreError;
 use crate::time::{MonoMillis, Now};
 
 /// How long a refused subscription waits before it is tried again.
@@ -23,6 +24,8 @@ pub(super) struct Live {
     /// The relay mishandles `limit: 0`: ask by `since` instead.
     by_since: bool,
     retry_at: Option<MonoMillis>,
+    /// To be opened as soon as another subscription makes room.
+    waits: bool,
 }
 
 impl RelayLink {
@@ -40,6 +43,7 @@ impl RelayLink {
                 refused: false,
                 by_since: false,
                 retry_at: None,
+                waits: false,
             });
             if live.filters != filters {
                 live.filters = filters;
@@ -66,12 +70,12 @@ impl RelayLink {
         let due: Vec<LiveKey> = self
             .live
             .iter()
-            .filter(|(_, live)| live.retry_at.is_some_and(|at| at <= now.mono_ms))
+            .filter(|(_, live)| live.waits || live.retry_at.is_some_and(|at| at <= now.mono_ms))
             .map(|(key, _)| *key)
             .collect();
         for key in due {
             let open = self.live.values().filter(|live| live.wire.is_some()).count();
-            let budget = self.live_budget();
+            let (budget, full) = (self.live_budget(), self.free_subs() == 0);
             let Some(live) = self.live.get_mut(&key) else { continue };
             if live.wire.is_none() && open >= budget {
                 let text = format!("no room: {open} of at most {budget} live subscriptions are open");
@@ -79,6 +83,11 @@ impl RelayLink {
                 continue;
             }
             live.retry_at = None;
+            // The new one opens beside the old, so it needs a place even where it only replaces.
+            live.waits = full;
+            if full {
+                continue;
+            }
             let filters: Vec<Filter> = live
                 .filters
                 .iter()
@@ -104,6 +113,7 @@ impl RelayLink {
     fn refuse(&mut self, key: LiveKey, text: String, retry_ms: u64, now: Now) {
         let Some(live) = self.live.get_mut(&key) else { return };
         live.retry_at = Some(now.mono_ms + retry_ms);
+        live.waits = false;
         if !live.refused {
             live.refused = true;
             self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRefused { key, text }));
@@ -125,6 +135,29 @@ impl RelayLink {
             if said.text.is_empty() { "closed by the relay without a word".to_owned() } else { said.text.clone() };
         let retry = if said.meaning == Meaning::RateLimited { self.config.rate_limit_cooldown_ms } else { RETRY_MS };
         self.refuse(key, text, retry, now);
+    }
+
+    /// An event of a live subscription could not be stored: live sync is incomplete, and opens again later.
+    pub(super) fn live_unstored(&mut self, key: LiveKey, error: &StoreError, now: Now) {
+        if let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) {
+            self.close_sub(&wire);
+        }
+        self.refuse(key, error.to_string(), RETRY_MS, now);
+    }
+
+    /// The relay takes no more subscriptions than are open: what is over the share of live sync makes room.
+    pub(super) fn shrink_subs(&mut self, now: Now) {
+        self.max_subs = self.max_subs.min(self.subs.len().max(1));
+        let budget = self.live_budget();
+        let open: Vec<LiveKey> =
+            self.live.iter().filter(|(_, live)| live.wire.is_some()).map(|(key, _)| *key).collect();
+        for key in open.into_iter().skip(budget) {
+            if let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) {
+                self.close_sub(&wire);
+            }
+            let text = format!("no room: the relay takes {} subscriptions", self.max_subs);
+            self.refuse(key, text, RETRY_MS, now);
+        }
     }
 
     /// The relay answers a live subscription: it is open.

@@ -8,6 +8,7 @@ use nostr::filter::Filter;
 use super::wire;
 use crate::model::{BatchRequest, Counts, Failure, FailureReason, Fallback, SyncMethod};
 use crate::strategy::BadEvent;
+use crate::time::MonoMillis;
 
 /// Ids that a part remembers as accounted for; beyond it a verification round may ask for one twice.
 const MAX_ACCOUNTED: usize = 100_000;
@@ -56,8 +57,9 @@ pub(super) struct Part {
     pub(super) outstanding: u64,
     pub(super) offers: VecDeque<EventId>,
     pub(super) uploads: usize,
-    /// Cool-downs waited out.
+    /// Cool-downs waited out, and the end of the last one of them.
     pub(super) cool_downs: u32,
+    pub(super) cooling: MonoMillis,
     /// Ids that can't come: bad, kept out, or not served.
     accounted: BTreeSet<EventId>,
     not_served: Vec<EventId>,
@@ -81,6 +83,7 @@ impl Part {
             offers: VecDeque::new(),
             uploads: 0,
             cool_downs: 0,
+            cooling: 0,
             accounted: BTreeSet::new(),
             not_served: Vec::new(),
             not_served_count: 0,
@@ -156,6 +159,8 @@ pub(super) struct Carried {
     pub(super) parts: Vec<Part>,
     /// Indexes into the link's strategies, in the order to be tried.
     pub(super) order: Vec<usize>,
+    /// The second in which the batch began.
+    pub(super) begun: u64,
     /// The last second asked for, fixed when the batch began.
     pub(super) until: u64,
     pub(super) methods: Vec<SyncMethod>,
@@ -166,12 +171,14 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    pub(super) fn new(request: BatchRequest, order: Vec<usize>, until: u64) -> Self {
+    /// A batch that begins at `now` (unix seconds); events dated further ahead than `max_future_s` aren't asked for.
+    pub(super) fn new(request: BatchRequest, order: Vec<usize>, now: u64, max_future_s: u64) -> Self {
         Self {
             parts: request.filters.iter().cloned().map(Part::new).collect(),
             request,
             order,
-            until,
+            begun: now,
+            until: now.saturating_add(max_future_s),
             methods: Vec::new(),
             counts: Counts::default(),
             bad: BTreeMap::new(),
