@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::local::blocking;
+use crate::trouble::Trouble;
 
 /// What connections may have told before the manager hears it.
 const EVENTS: usize = 1_024;
@@ -101,7 +102,8 @@ pub async fn run(
         tracing::warn!("{problem}");
     }
 
-    let (persister, persisting) = persist::start(Arc::clone(&store), shown.health.clone());
+    let persist_trouble = Trouble::default();
+    let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
     let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, cancel.clone()));
     let (events, mut happened) = mpsc::channel(EVENTS);
@@ -114,6 +116,7 @@ pub async fn run(
         shown,
         persister,
         unsaved: Vec::new(),
+        persist_trouble,
         events,
         attempts,
         relays: HashMap::new(),
@@ -208,6 +211,7 @@ struct Daemon {
     persister: mpsc::Sender<persist::Job>,
     /// Records that the persister had no room for.
     unsaved: persist::Job,
+    persist_trouble: Trouble,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
@@ -377,17 +381,19 @@ impl Daemon {
         report.version.clone_from(&self.config.version);
         let store = &self.shared.store;
         let metrics = &self.shared.metrics;
-        match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
+        let read = match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
             Ok((events, (hot, cold))) => {
                 report.totals.store_events = events;
                 metrics.store_events(events);
                 metrics.rejected_index(Tier::Hot, hot);
                 metrics.rejected_index(Tier::Cold, cold);
+                None
             }
-            Err(error) => {
-                self.shown.health.send_replace(Health::Failing(error.to_string()));
-            }
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(|| self.persist_trouble.text());
+        let health = trouble.map_or(Health::Ok, Health::Failing);
+        self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
         metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
         self.shown.status.send_replace(Arc::new(report));
     }
