@@ -81,7 +81,7 @@ impl WantedIds {
         self.by_relay.contains_key(relay)
     }
 
-    /// What `relay` is asked for now, at most `max` ids: no other is asked for them until they are given back or tried.
+    /// What `relay` is to be asked for, at most `max` ids: no other is asked for them until they are given back or tried.
     pub(crate) fn take(&mut self, relay: &RelayUrl, max: usize) -> BTreeSet<EventId> {
         let taken: BTreeSet<EventId> = self.by_relay.get(relay).into_iter().flatten().take(max).copied().collect();
         for id in &taken {
