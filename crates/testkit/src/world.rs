@@ -18,7 +18,7 @@ use sync_core::model::{RelayUrl, RepoAddress};
 pub use bulk::{BulkSpec, bulk_events};
 pub use event::{EventSpec, keys, sign};
 pub use jsonl::{JsonlError, from_jsonl, to_jsonl};
-pub use reference::{accepted, reachable};
+pub use reference::{accepted, asked_for, reachable};
 pub use spec::WorldSpec;
 
 /// A generated world: events, the relays that hold them, and what becomes of them.

@@ -49,7 +49,7 @@ impl ChunkLimits {
             size: size.max(1),
             max_filters: profile.max_filters.unwrap_or(usize::MAX).max(1),
             max_bytes: profile.max_message_length.unwrap_or(DEFAULT_MESSAGE_LENGTH).max(MIN_MESSAGE_LENGTH),
-            max_live: profile.max_subscriptions.map_or(usize::MAX, |max| (max / 2).max(2)),
+            max_live: (profile.assumed_max_subscriptions() / 2).max(2),
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Live {
     /// The relay mishandles `limit: 0`: ask by `since` instead.
     by_since: bool,
     retry_at: Option<MonoMillis>,
-    /// It is due, and waits for a place in the budget.
+    /// To be opened as soon as another subscription makes room.
     waits: bool,
 }
 
@@ -83,9 +83,9 @@ impl RelayLink {
                 continue;
             }
             live.retry_at = None;
-            // History has its place for now; the next that it leaves is taken first.
-            live.waits = full && live.wire.is_none();
-            if live.waits {
+            // The new one opens beside the old, so it needs a place even where it only replaces.
+            live.waits = full;
+            if full {
                 continue;
             }
             let filters: Vec<Filter> = live

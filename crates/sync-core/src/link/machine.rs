@@ -20,8 +20,6 @@ use crate::store::LocalSets;
 use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId};
 use crate::time::{Jitter, MonoMillis, Now};
 
-/// Subscriptions at once where NIP-11 says nothing: what the strictest relays of the field allow (WIRE.md).
-const DEFAULT_MAX_SUBS: usize = 20;
 /// Requests by id in flight.
 pub(super) const MAX_FETCHES: usize = 6;
 
@@ -110,7 +108,7 @@ pub struct RelayLink {
 impl RelayLink {
     /// A link over a connection that has just opened.
     pub fn new(config: LinkConfig) -> Self {
-        let max_subs = config.profile.max_subscriptions.unwrap_or(DEFAULT_MAX_SUBS).clamp(1, 1_000);
+        let max_subs = config.profile.assumed_max_subscriptions().clamp(1, 1_000);
         Self {
             jitter: Jitter::new(config.seed),
             config,
@@ -206,7 +204,7 @@ impl RelayLink {
         }
         self.session_timeouts(local, now);
         self.request_timeouts(now);
-        self.open_live(now);
+        self.retries_due(now);
         self.pump(local, now);
     }
 
@@ -385,7 +383,13 @@ impl RelayLink {
         }
     }
 
-    /// Moves on whatever can move: sessions, requests, uploads, ends of parts and batches.
+    /// Parts whose pause is over wait for nothing but room: they need no deadline any longer.
+    fn retries_due(&mut self, now: Now) {
+        let parts = self.batches.values_mut().flat_map(|carried| &mut carried.parts);
+        parts.filter(|part| part.not_before <= now.mono_ms).for_each(|part| part.not_before = 0);
+    }
+
+    /// Moves on whatever can move: live subscriptions, sessions, requests, uploads, ends of parts and batches.
     fn pump(&mut self, local: &dyn LocalSets, now: Now) {
         loop {
             self.dirty = false;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
 
 use crate::admission::{DeferReason, RejectReason};
-use crate::model::{RelayUrl, RepoAddress};
+use crate::model::{RelayUrl, RepoAddress, kinds};
 use crate::strategy::{SetView, Window};
 
 /// A place in the accepted feed; the first is 1.
@@ -99,6 +99,19 @@ pub enum FeedChange {
         /// The relays that offered it, at least one.
         relays: Vec<RelayUrl>,
     },
+}
+
+impl FeedChange {
+    /// Whether it bears on what is wanted from other relays (SPEC §9): a shell may leave the rest out of what it tells
+    /// the manager.
+    pub fn is_of_interest(&self) -> bool {
+        let kind = match self {
+            Self::Accepted(event) => event.kind.as_u16(),
+            Self::Removed { kind, .. } => *kind,
+            Self::Wanted { .. } => return true,
+        };
+        matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind)
+    }
 }
 
 /// One entry of the accepted feed.

@@ -96,6 +96,16 @@ pub struct RelayProfile {
     pub max_subid_length: Option<usize>,
 }
 
+impl RelayProfile {
+    /// Subscriptions to count on where NIP-11 says nothing: what the strictest relays of the field allow (WIRE.md).
+    pub const DEFAULT_MAX_SUBSCRIPTIONS: usize = 20;
+
+    /// Subscriptions to count on.
+    pub fn assumed_max_subscriptions(&self) -> usize {
+        self.max_subscriptions.unwrap_or(Self::DEFAULT_MAX_SUBSCRIPTIONS)
+    }
+}
+
 /// Which way events are to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {

@@ -42,29 +42,40 @@ pub fn reachable(
     loop {
         let all: Vec<Event> = fetched.values().cloned().collect();
         let accepted = accepted(&all, domain, now);
-        let mut needs: BTreeMap<usize, Needs> = bootstrap.iter().map(|relay| (*relay, Needs::default())).collect();
-        for announcement in accepted.iter().filter(|event| event.kind.as_u16() == 30617) {
-            let address = address(announcement);
-            let roots = accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621));
-            let roots = roots.filter(|event| tagged(event, &["a"]).any(|value| value == address));
-            let roots: Vec<String> = roots.map(|root| root.id.to_hex()).collect();
-            for url in values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()) {
-                let Some(relay) = relays.iter().position(|relay| *relay == url) else { continue };
-                let needs = needs.entry(relay).or_default();
-                needs.addresses.insert(address.clone());
-                needs.identifiers.insert(identifier(announcement).to_owned());
-                needs.roots.extend(roots.iter().cloned());
-            }
-        }
         let before = fetched.len();
-        for (relay, needs) in &needs {
-            let found = held.get(relay).into_iter().flatten().filter(|event| needs.cover(event));
-            fetched.extend(found.map(|event| (event.id, event.clone())));
-        }
+        fetched.extend(asked_for(relays, held, bootstrap, &accepted).into_iter().map(|event| (event.id, event)));
         if fetched.len() == before {
             return accepted;
         }
     }
+}
+
+/// What relays (by place) serve to a service that has accepted these events, and asks each relay for the layers of
+/// SPEC §4 as far as the accepted announcements list it; relays in `bootstrap` are asked for the first layer in any case.
+pub fn asked_for(
+    relays: &[RelayUrl],
+    held: &BTreeMap<usize, Vec<Event>>,
+    bootstrap: &[usize],
+    accepted: &[Event],
+) -> Vec<Event> {
+    let mut needs: BTreeMap<usize, Needs> = bootstrap.iter().map(|relay| (*relay, Needs::default())).collect();
+    for announcement in accepted.iter().filter(|event| event.kind.as_u16() == 30617) {
+        let address = address(announcement);
+        let roots = accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621));
+        let roots = roots.filter(|event| tagged(event, &["a"]).any(|value| value == address));
+        let roots: Vec<String> = roots.map(|root| root.id.to_hex()).collect();
+        for url in values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()) {
+            let Some(relay) = relays.iter().position(|relay| *relay == url) else { continue };
+            let needs = needs.entry(relay).or_default();
+            needs.addresses.insert(address.clone());
+            needs.identifiers.insert(identifier(announcement).to_owned());
+            needs.roots.extend(roots.iter().cloned());
+        }
+    }
+    let served = needs.iter().flat_map(|(relay, needs)| {
+        held.get(relay).into_iter().flatten().filter(move |event| needs.cover(event)).cloned()
+    });
+    served.collect()
 }
 
 /// What one relay is asked for, layer 1 aside.

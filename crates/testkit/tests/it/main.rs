@@ -6,4 +6,5 @@ mod relay;
 mod relay_faults;
 mod relay_process;
 mod relay_socket;
+mod sim;
 mod world;

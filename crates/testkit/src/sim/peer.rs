@@ -1,0 +1,442 @@
+//! One connection: a link, the relay's end of it, the wire between them, and the way of its events through checks and
+//! store, as `engine::driver` and `engine::ingest` have them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nostr::event::EventId;
+use sync_core::link::{CheckJob, Checked, LinkCommand, LinkConfig, LinkOutput, RelayLink, Token};
+use sync_core::manager::ManagerInput;
+use sync_core::store::{EventStore, FeedSeq, IntakeOutcome, StoreError, Submission};
+use sync_core::strategy::Direction;
+use sync_core::transport::{Fault, FaultKind};
+
+use super::queue::{Inner, Wire};
+use super::shell::{Contact, SILENCE, Sim};
+use crate::relay::{Outgoing, RelayConnection};
+
+/// Jobs in one piece of work.
+const MAX_JOBS: usize = 64;
+/// Frames that wait for checks before nothing more is read.
+const MAX_BACKLOG: usize = 256;
+/// Bytes that wait for the store before nothing more is read.
+const MAX_BYTES: usize = 64 << 10;
+
+/// A connection that is open, or ending.
+pub(super) struct Peer {
+    pub(super) wire: Wire,
+    link: RelayLink,
+    relay: Option<RelayConnection>,
+    arrived: VecDeque<String>,
+    /// What we sent while the relay didn't read.
+    unheard: Vec<String>,
+    jobs: VecDeque<CheckJob>,
+    offered: Vec<EventId>,
+    handing_over: bool,
+    bytes_waiting: usize,
+    owed: usize,
+    ending: Option<Option<Fault>>,
+    /// Half a message came: nothing that follows can be read.
+    torn: bool,
+    timer: (u64, Option<u64>),
+    late_timers: u64,
+    up_at: u64,
+    down_at: u64,
+    told_at: u64,
+    command_at: u64,
+}
+
+impl Peer {
+    /// When a command that is sent at `at` arrives: after those before it.
+    pub(super) fn command_at(&mut self, at: u64) -> u64 {
+        self.command_at = self.command_at.max(at);
+        self.command_at
+    }
+
+    fn may_read(&self) -> bool {
+        self.ending.is_none() && self.link.backlog() < MAX_BACKLOG && self.bytes_waiting < MAX_BYTES
+    }
+}
+
+impl Sim {
+    /// The connection is made.
+    pub(super) fn open(&mut self, wire: Wire) {
+        let plan = &self.plan.relays[wire.relay];
+        let (relay, profile) = (plan.url.clone(), plan.profile.clone());
+        let config = LinkConfig {
+            relay: relay.clone(),
+            profile: profile.clone(),
+            strategies: self.strategies.clone(),
+            direction: Direction::Down,
+            dry_run: false,
+            rate_limit_cooldown_ms: self.plan.manager.health.rate_limit_cooldown_ms,
+            max_future_s: 900,
+            seed: self.seed,
+        };
+        let peer = Peer {
+            wire,
+            link: RelayLink::new(config),
+            relay: Some(plan.core.connect()),
+            arrived: VecDeque::new(),
+            unheard: Vec::new(),
+            jobs: VecDeque::new(),
+            offered: Vec::new(),
+            handing_over: false,
+            bytes_waiting: 0,
+            owed: 0,
+            ending: None,
+            torn: false,
+            timer: (0, None),
+            late_timers: 0,
+            up_at: 0,
+            down_at: 0,
+            told_at: 0,
+            command_at: 0,
+        };
+        self.summary.connections += 1;
+        if let Some(process) = &mut self.process {
+            process.contacts.insert(wire.relay, Contact::Open(Box::new(peer)));
+        }
+        self.relay_speaks(wire.relay);
+        self.take(ManagerInput::Connected { relay, profile });
+    }
+
+    fn peer(&mut self, wire: Wire) -> Option<&mut Peer> {
+        match self.process.as_mut()?.contacts.get_mut(&wire.relay)? {
+            Contact::Open(peer) if peer.wire == wire => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Gives the link something, where the connection isn't ending; then does what it wants.
+    fn with_link(&mut self, wire: Wire, act: impl FnOnce(&mut RelayLink, &crate::store::MemoryStore, sync_core::Now)) {
+        let (now, store) = (self.now(), Arc::clone(&self.store));
+        let Some(peer) = self.peer(wire) else { return };
+        if peer.ending.is_none() {
+            act(&mut peer.link, &store, now);
+            self.work(wire);
+        }
+    }
+
+    pub(super) fn command(&mut self, wire: Wire, command: LinkCommand) {
+        self.tell(|| match &command {
+            LinkCommand::Live(live) => format!("relay{} live {}", wire.relay, live.len()),
+            LinkCommand::Batch(batch) => format!(
+                "relay{} batch {} {:?} layer {} filters {} repos {} roots {}",
+                wire.relay,
+                batch.id,
+                batch.reason,
+                batch.layer.as_str(),
+                batch.filters.len(),
+                batch.items.repos.len(),
+                batch.items.root_events.len()
+            ),
+            LinkCommand::Cancel(batch) => format!("relay{} cancel {batch}", wire.relay),
+        });
+        self.with_link(wire, |link, store, now| link.command(command, store, now));
+    }
+
+    pub(super) fn link_timer(&mut self, wire: Wire, version: u64) {
+        if self.peer(wire).is_some_and(|peer| peer.timer.0 == version) {
+            self.with_link(wire, |link, store, now| link.timeout(store, now));
+            let now = self.now();
+            let Some(peer) = self.peer(wire) else { return };
+            let due = peer.link.next_timeout();
+            let late = due.is_some_and(|(at, _)| at <= now.mono_ms);
+            peer.late_timers = if late { peer.late_timers + 1 } else { 0 };
+            if peer.late_timers > 50 {
+                self.broke(format!("relay{}: the link's timer is due again and again: {due:?}", wire.relay));
+            }
+        }
+    }
+
+    /// A frame of ours arrives at the relay.
+    pub(super) fn up(&mut self, wire: Wire, text: String) {
+        let now = self.now();
+        let Some(peer) = self.peer(wire) else { return };
+        let Some(relay) = &mut peer.relay else { return };
+        if relay.is_half_open() {
+            peer.unheard.push(text);
+            return;
+        }
+        relay.receive(&text, now);
+        self.tell(|| format!("relay{} <- {}", wire.relay, cut(&text)));
+        let plan = &self.plan.relays[wire.relay];
+        let open = plan.core.with_stats(|stats| stats.subscriptions + stats.reconciliations);
+        if let Some(most) = plan.profile.max_subscriptions
+            && open > most as u64
+        {
+            self.broke(format!("relay{}: {open} subscriptions are open, {most} may be: {}", wire.relay, cut(&text)));
+        }
+        self.relay_speaks(wire.relay);
+    }
+
+    /// The relay reads what it left unread.
+    pub(super) fn hear_held(&mut self, place: usize) {
+        let Some(wire) = self.wire_of(place) else { return };
+        let unheard = self.peer(wire).map(|peer| std::mem::take(&mut peer.unheard)).unwrap_or_default();
+        for text in unheard {
+            self.up(wire, text);
+        }
+    }
+
+    /// Whatever the relay has to say goes on its way.
+    pub(super) fn relay_speaks(&mut self, place: usize) {
+        let Some(wire) = self.wire_of(place) else { return };
+        let (low, high) = self.plan.relays[place].latency;
+        loop {
+            let latency = self.dice.within(low, high);
+            let ms = self.ms;
+            let Some(peer) = self.peer(wire) else { return };
+            let Some(said) = peer.relay.as_mut().and_then(RelayConnection::poll) else { return };
+            peer.down_at = peer.down_at.max(ms + latency);
+            let at = peer.down_at;
+            match said {
+                Outgoing::Text(text) => self.put(at, Inner::Down(wire, text)),
+                Outgoing::Drip { text, piece, pause_ms } => {
+                    peer.down_at += (text.len() / piece.max(1)) as u64 * pause_ms;
+                    let at = peer.down_at;
+                    self.put(at, Inner::Down(wire, text));
+                }
+                Outgoing::Half(_) => {
+                    peer.torn = true;
+                    self.put(at + SILENCE, Inner::Silent(wire));
+                }
+                Outgoing::Drop => {
+                    let fault = Fault { kind: FaultKind::Network, text: "connection reset by peer".to_owned() };
+                    peer.relay = None;
+                    self.put(at, Inner::Cut(wire, Some(fault)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn silent(&mut self, wire: Wire) {
+        let half_open = self.plan.relays[wire.relay].core.faults().half_open;
+        if self.peer(wire).is_some_and(|peer| peer.torn) || half_open {
+            self.end(wire, Some(Fault { kind: FaultKind::Silent, text: "nothing was heard for too long".to_owned() }));
+        }
+    }
+
+    pub(super) fn down(&mut self, wire: Wire, text: String) {
+        self.tell(|| format!("relay{} -> {}", wire.relay, cut(&text)));
+        if let Some(peer) = self.peer(wire)
+            && !peer.torn
+        {
+            peer.arrived.push_back(text);
+            self.work(wire);
+        }
+    }
+
+    /// Drains the link, reads what may be read, and so on until neither does anything.
+    fn work(&mut self, wire: Wire) {
+        let (now, store) = (self.now(), Arc::clone(&self.store));
+        loop {
+            while let Some(output) = self.peer(wire).and_then(|peer| peer.link.poll()) {
+                self.carry(wire, output);
+            }
+            let Some(peer) = self.peer(wire) else { return };
+            if !peer.may_read() {
+                break;
+            }
+            let Some(frame) = peer.arrived.pop_front() else { break };
+            peer.link.frame(frame, &*store, now);
+        }
+        self.hand_on(wire);
+        let Some(peer) = self.peer(wire) else { return };
+        let backlog = peer.link.backlog();
+        let due = peer.link.next_timeout().map(|(at, _)| at).filter(|_| peer.ending.is_none());
+        let due = due.map(|at| self.at(at));
+        if backlog > MAX_BACKLOG {
+            self.broke(format!("relay{}: {backlog} frames wait", wire.relay));
+        }
+        let ms = self.ms;
+        let Some(peer) = self.peer(wire) else { return };
+        if peer.timer.1 != due || due.is_some_and(|at| at <= ms) {
+            peer.timer = (peer.timer.0 + 1, due);
+            let version = peer.timer.0;
+            if let Some(at) = due {
+                self.put(at, Inner::LinkTimer(wire, version));
+            }
+        }
+    }
+
+    fn carry(&mut self, wire: Wire, output: LinkOutput) {
+        let relay = self.plan.relays[wire.relay].url.clone();
+        match output {
+            LinkOutput::Send(text) => {
+                let (low, high) = self.plan.relays[wire.relay].latency;
+                let at = self.ms + self.dice.within(low, high);
+                let Some(peer) = self.peer(wire) else { return };
+                peer.up_at = peer.up_at.max(at);
+                let at = peer.up_at;
+                self.put(at, Inner::Up(wire, text));
+            }
+            LinkOutput::Check(job) => {
+                let Some(peer) = self.peer(wire) else { return };
+                peer.bytes_waiting += job.json.len();
+                peer.jobs.push_back(job);
+            }
+            LinkOutput::Offered(ids) => {
+                let Some(peer) = self.peer(wire) else { return };
+                peer.offered.extend(ids);
+            }
+            LinkOutput::BatchDone(report) => {
+                let feed_head = self.store.feed_head().unwrap_or(FeedSeq::MAX);
+                self.report(wire, ManagerInput::BatchDone { relay, report, feed_head });
+            }
+            LinkOutput::Notice(notice) => self.report(wire, ManagerInput::Notice { relay, notice }),
+            LinkOutput::Close(reason) => {
+                self.put(self.ms, Inner::Cut(wire, Some(reason)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the manager, after what was told before.
+    fn report(&mut self, wire: Wire, input: ManagerInput) {
+        let at = self.told_at(wire);
+        self.put(at, Inner::ToManager(input));
+    }
+
+    fn told_at(&mut self, wire: Wire) -> u64 {
+        let at = self.later(10);
+        let Some(peer) = self.peer(wire) else { return at };
+        peer.told_at = peer.told_at.max(at);
+        peer.told_at
+    }
+
+    fn hand_on(&mut self, wire: Wire) {
+        let at = self.later(self.plan.slow / 4);
+        let Some(peer) = self.peer(wire) else { return };
+        let waits = !peer.jobs.is_empty() || !peer.offered.is_empty();
+        if waits && peer.ending.is_none() && !std::mem::replace(&mut peer.handing_over, true) {
+            self.put(at, Inner::HandOver(wire));
+        }
+    }
+
+    /// A piece of work is checked.
+    pub(super) fn hand_over(&mut self, wire: Wire) {
+        let store = Arc::clone(&self.store);
+        let most = self.dice.below(MAX_JOBS) + 1;
+        let now = self.unix();
+        let relay = self.plan.relays[wire.relay].url.clone();
+        let Some(peer) = self.peer(wire) else { return };
+        peer.handing_over = false;
+        if peer.ending.is_some() {
+            return;
+        }
+        let jobs: Vec<CheckJob> = peer.jobs.drain(..peer.jobs.len().min(most)).collect();
+        let offered = std::mem::take(&mut peer.offered);
+        peer.owed += 1;
+        let bytes = jobs.iter().map(|job| job.json.len()).sum();
+        let (mut answers, mut tokens, mut events) = (Vec::new(), Vec::new(), Vec::new());
+        for job in &jobs {
+            let (answer, event) = self.checker.check(job, &store);
+            answers.push(answer);
+            if let Some(event) = event {
+                tokens.push(answer.token);
+                events.push(event);
+            }
+        }
+        let answered = self.later(self.plan.slow / 4);
+        self.put(answered, Inner::Checked(wire, answers));
+        if events.is_empty() && offered.is_empty() {
+            self.put(answered, Inner::Settled(wire, bytes, Vec::new()));
+        } else {
+            let took = self.dice.within(1, self.plan.slow);
+            let Some(process) = &mut self.process else { return };
+            process.writer_free = process.writer_free.max(answered) + took;
+            let at = process.writer_free;
+            let submission = Submission { events, offered, relay: Some(relay), now };
+            self.put(at, Inner::Commit(wire, bytes, tokens, submission));
+        }
+        self.hand_on(wire);
+    }
+
+    pub(super) fn checked(&mut self, wire: Wire, answers: Vec<Checked>) {
+        let (now, store) = (self.now(), Arc::clone(&self.store));
+        for answer in answers {
+            if let Some(peer) = self.peer(wire) {
+                peer.link.checked(answer, &*store, now);
+            }
+        }
+        self.work(wire);
+    }
+
+    /// The writer commits; a connection that is gone changes nothing about that.
+    pub(super) fn commit(&mut self, wire: Wire, bytes: usize, tokens: &[Token], submission: Submission) {
+        let ids: Vec<EventId> = submission.events.iter().map(|event| event.id).collect();
+        let answer = Arc::new(Mutex::new(None));
+        let reply = Arc::clone(&answer);
+        let submitted = self.store.submit(
+            submission,
+            Box::new(move |outcomes| *reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcomes)),
+        );
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match (submitted, answer) {
+            (Ok(()), Some(Ok(outcomes))) => outcomes.into_iter().map(Ok).collect(),
+            (Err(error), _) | (_, Some(Err(error))) => vec![Err(error); ids.len()],
+            (Ok(()), None) => vec![Err(StoreError::Closed); ids.len()],
+        };
+        for (id, outcome) in ids.iter().zip(&outcomes) {
+            self.tell(|| format!("relay{} commit {} {outcome:?}", wire.relay, &id.to_hex()[..8]));
+        }
+        self.watch_the_accepted();
+        let settled = tokens.iter().zip(ids).zip(outcomes).map(|((token, id), outcome)| (*token, id, outcome));
+        let (settled, at) = (settled.collect(), self.later(3));
+        self.put(at, Inner::Settled(wire, bytes, settled));
+        self.wake_feed();
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        wire: Wire,
+        bytes: usize,
+        outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>,
+    ) {
+        let (now, store) = (self.now(), Arc::clone(&self.store));
+        let relay = self.plan.relays[wire.relay].url.clone();
+        let Some(peer) = self.peer(wire) else { return };
+        peer.owed -= 1;
+        peer.bytes_waiting -= bytes;
+        let mut count = 0;
+        for (token, id, outcome) in outcomes {
+            count += u64::from(peer.link.settled(token, id, &outcome, &*store, now));
+        }
+        if count > 0 {
+            self.report(wire, ManagerInput::LiveStored { relay, count });
+        }
+        self.work(wire);
+        self.finish(wire);
+    }
+
+    /// The connection is over; what the store has in hand of it is waited for.
+    pub(super) fn end(&mut self, wire: Wire, fault: Option<Fault>) {
+        let Some(peer) = self.peer(wire) else { return };
+        if peer.ending.is_some() {
+            return;
+        }
+        peer.ending = Some(fault);
+        peer.relay = None;
+        peer.arrived.clear();
+        self.finish(wire);
+    }
+
+    fn finish(&mut self, wire: Wire) {
+        let Some(peer) = self.peer(wire) else { return };
+        if peer.owed > 0 {
+            return;
+        }
+        let Some(fault) = peer.ending.clone() else { return };
+        let reason = fault.as_ref().map_or_else(|| "closed by us".to_owned(), |fault| fault.text.clone());
+        peer.link.lost(&reason);
+        self.work(wire);
+        let at = self.told_at(wire);
+        self.put(at, Inner::Ended(wire, fault));
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(220).collect()
+}

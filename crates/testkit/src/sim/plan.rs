@@ -1,0 +1,236 @@
+//! What a seed stands for: the world, the relays and their lasting faults, the process's settings, and what happens when.
+
+use std::collections::BTreeSet;
+
+use nostr::event::{Event, EventId};
+use sync_core::manager::ManagerConfig;
+use sync_core::model::RelayUrl;
+use sync_core::strategy::RelayProfile;
+use sync_core::time::Jitter;
+
+use super::troubles::{self, Trouble};
+use crate::relay::{Faults, RelayCore, RelayOptions};
+use crate::world::{World, WorldSpec};
+
+pub(super) const DOMAIN: &str = "git.sim.example";
+const MINUTE: u64 = 60_000;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+
+/// What may be asked of a relay in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Honesty {
+    /// Everything it holds is served to who asks well enough: it must end `Connected`, its events in the store.
+    Whole,
+    /// It keeps something back in a way that shows: it may end `ConnectedDegraded`, with a reason. `Connected` means
+    /// that everything is in the store all the same.
+    Named,
+    /// It spoils what it serves, or is served, in a way that a client can't tell from the truth: no claim is made.
+    Lossy,
+}
+
+/// One relay.
+pub(super) struct RelayPlan {
+    pub(super) url: RelayUrl,
+    pub(super) core: RelayCore,
+    pub(super) lasting: Faults,
+    pub(super) profile: RelayProfile,
+    pub(super) honesty: Honesty,
+    pub(super) latency: (u64, u64),
+}
+
+/// Something that happens in the world.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    /// A relay gets into trouble, beside what is always wrong with it.
+    Trouble(usize, Trouble),
+    /// It is over.
+    Mend(usize),
+    /// All its connections break.
+    Drop(usize),
+    /// The process is killed; what was not committed is gone. It starts again after this many milliseconds.
+    Crash(u64),
+    /// The process is stopped in order, and starts again after this many milliseconds.
+    Stop(u64),
+    /// The store has no room.
+    Full,
+    /// It has room again.
+    Room,
+    /// An event is published; which one depends on the number.
+    Publish(u64),
+    /// All troubles are over.
+    Peace,
+}
+
+/// Everything.
+pub(super) struct Plan {
+    pub(super) world: World,
+    pub(super) relays: Vec<RelayPlan>,
+    pub(super) bootstrap: Vec<usize>,
+    pub(super) manager: ManagerConfig,
+    pub(super) happenings: Vec<(u64, Happening)>,
+    /// When peace begins, milliseconds.
+    pub(super) peace: u64,
+    /// Unix time of the start.
+    pub(super) start: u64,
+    /// The slowest check and commit, milliseconds.
+    pub(super) slow: u64,
+}
+
+impl Plan {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut dice = Dice(Jitter::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed));
+        let count = dice.below(4) + 2;
+        let urls: Vec<RelayUrl> =
+            (0..count).filter_map(|n| RelayUrl::parse(&format!("wss://relay{n}.sim.example")).ok()).collect();
+        let spec = WorldSpec {
+            seed: seed % 64 + 1,
+            repos: dice.below(6) + 2,
+            authors: 6,
+            roots_per_repo: dice.below(4),
+            replies_per_root: dice.below(5),
+            hops: dice.below(3) + 1,
+            superseded: dice.below(3),
+            chains: dice.below(2),
+            withdrawn: dice.below(2),
+            unlisted: dice.below(3),
+            orphans: dice.below(4),
+            deletions: dice.below(4),
+            expiring: dice.below(3),
+            ..WorldSpec::default()
+        };
+        let start = spec.end() + 10_000;
+        let world = World::generate(spec, &urls, DOMAIN);
+        let relays: Vec<RelayPlan> = urls
+            .iter()
+            .enumerate()
+            .map(|(place, url)| relay(&mut dice, url.clone(), world.events_for(place)))
+            .collect();
+        let mut bootstrap = vec![0];
+        bootstrap.extend((1..count).filter(|_| dice.one_in(6)));
+        let manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());
+        let peace = match dice.below(4) {
+            0 => dice.within(2 * MINUTE, 20 * MINUTE),
+            1 | 2 => dice.within(20 * MINUTE, 6 * HOUR),
+            _ => dice.within(6 * HOUR, 40 * HOUR),
+        };
+        let happenings = happenings(&mut dice, count, peace);
+        let slow = [5, 50, 1_500][dice.below(3)];
+        Self { world, relays, bootstrap, manager, happenings, peace, start, slow }
+    }
+
+    /// The relays' places that are to be believed when they say that they are complete.
+    pub(super) fn place(&self, url: &RelayUrl) -> Option<usize> {
+        self.relays.iter().position(|relay| relay.url == *url)
+    }
+}
+
+fn settings(dice: &mut Dice, seed: u64, bootstrap: BTreeSet<RelayUrl>) -> ManagerConfig {
+    ManagerConfig {
+        domains: vec![DOMAIN.to_owned()],
+        bootstrap_relays: bootstrap,
+        chunk_size: [1, 2, 5, 100][dice.below(4)],
+        consolidation_threshold: [4, 20, 70][dice.below(3)],
+        batch_window_ms: [5_000, 500][dice.below(2)],
+        settle_ms: [0, 6_000][dice.below(2)],
+        daily_sync_ms: if dice.one_in(5) { None } else { Some((23 * HOUR, 25 * HOUR)) },
+        seed,
+        ..ManagerConfig::default()
+    }
+}
+
+fn relay(dice: &mut Dice, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let limit = [500, 500, 100, 20, 7][dice.below(5)];
+    let options = RelayOptions {
+        name: url.host().to_owned(),
+        events,
+        verify: false,
+        default_limit: limit,
+        max_limit: limit,
+        frame_limit: [60_000, 4_096][dice.below(2)],
+        eose_hint: dice.one_in(4),
+        ..RelayOptions::default()
+    };
+    let mut lasting = Faults::default();
+    let mut honesty = Honesty::Whole;
+    for _ in 0..[0, 0, 1, 1, 2, 3][dice.below(6)] {
+        match troubles::lasting(dice, &mut lasting, &ids) {
+            Honesty::Lossy => honesty = Honesty::Lossy,
+            Honesty::Named if honesty == Honesty::Whole => honesty = Honesty::Named,
+            _ => {}
+        }
+    }
+    let mut profile = RelayProfile { supported_nips: vec![1, 11, 77], ..RelayProfile::default() };
+    if !dice.one_in(3) {
+        profile.max_limit = Some(limit);
+    }
+    if !dice.one_in(3) {
+        profile.max_subscriptions = lasting.max_subscriptions;
+    }
+    if dice.one_in(6) {
+        // Few filters in a subscription, and chunks of few items: more subscriptions than there may be.
+        profile.max_filters = Some(dice.below(4) + 1);
+        honesty = if honesty == Honesty::Whole { Honesty::Named } else { honesty };
+    }
+    let core = RelayCore::new(options);
+    core.set_faults(|faults| *faults = lasting.clone());
+    let slowest = [2, 40, 400, 3_000][dice.below(4)];
+    RelayPlan { url, core, lasting, profile, honesty, latency: (1, slowest) }
+}
+
+fn happenings(dice: &mut Dice, relays: usize, peace: u64) -> Vec<(u64, Happening)> {
+    let mut all = Vec::new();
+    for relay in 0..relays {
+        let mut at = dice.within(0, peace / 2);
+        while at < peace && !dice.one_in(4) {
+            let lasts = match dice.below(3) {
+                0 => dice.within(1_000, 2 * MINUTE),
+                1 => dice.within(2 * MINUTE, 40 * MINUTE),
+                _ => dice.within(40 * MINUTE, 5 * HOUR),
+            };
+            all.push((at, Happening::Trouble(relay, troubles::passing(dice))));
+            all.push((at + lasts, Happening::Mend(relay)));
+            at += lasts + dice.within(1_000, (peace / 3).max(2_000));
+        }
+        for _ in 0..dice.below(5) {
+            all.push((dice.within(0, peace), Happening::Drop(relay)));
+        }
+    }
+    for _ in 0..dice.below(4) {
+        let away = if dice.one_in(2) { dice.within(10, MINUTE) } else { dice.within(MINUTE, 2 * HOUR) };
+        let at = if dice.one_in(3) { dice.within(0, MINUTE) } else { dice.within(0, peace) };
+        all.push((at, if dice.one_in(4) { Happening::Stop(away) } else { Happening::Crash(away) }));
+    }
+    if dice.one_in(5) {
+        let at = dice.within(0, peace);
+        all.push((at, Happening::Full));
+        all.push((at + dice.within(1_000, 30 * MINUTE), Happening::Room));
+    }
+    for number in 0..dice.below(20) as u64 {
+        all.push((dice.within(0, peace), Happening::Publish(number)));
+    }
+    all.retain(|(at, _)| *at < peace);
+    all.push((peace, Happening::Peace));
+    // A stable order: what is due at one moment happens in the order of its making.
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
+/// Random numbers, as a plan wants them.
+#[derive(Debug, Clone)]
+pub(super) struct Dice(pub(super) Jitter);
+
+impl Dice {
+    /// A number below `end`.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.0.between(0, end.max(1) as u64 - 1)).unwrap_or_default()
+    }
+
+    pub(super) fn within(&mut self, low: u64, high: u64) -> u64 {
+        self.0.between(low, high.max(low))
+    }
+
+    pub(super) fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+}
