@@ -25,6 +25,8 @@ pub(super) struct Live {
     retry_at: Option<MonoMillis>,
     /// To be opened as soon as another subscription makes room.
     waits: bool,
+    /// Asked for, and not answered: counts as open from this moment on, since some relays never answer `limit: 0`.
+    unanswered_until: Option<MonoMillis>,
 }
 
 impl RelayLink {
@@ -43,6 +45,7 @@ impl RelayLink {
                 by_since: false,
                 retry_at: None,
                 waits: false,
+                unanswered_until: None,
             });
             if live.filters != filters {
                 live.filters = filters;
@@ -101,6 +104,7 @@ impl RelayLink {
             let wire = self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None });
             if let Some(live) = self.live.get_mut(&key) {
                 live.wire = Some(wire.clone());
+                live.unanswered_until = Some(now.mono_ms + self.config.request_timeout_ms);
             }
             self.send(wire::req(&wire, &filters), None);
             if let Some(old) = old {
@@ -122,6 +126,7 @@ impl RelayLink {
     pub(super) fn live_closed(&mut self, key: LiveKey, said: &Said, now: Now) {
         let Some(live) = self.live.get_mut(&key) else { return };
         live.wire = None;
+        live.unanswered_until = None;
         let may_be_the_limit =
             matches!(said.meaning, Meaning::Invalid | Meaning::Error | Meaning::Unsupported | Meaning::Unknown);
         if may_be_the_limit && !live.by_since {
@@ -138,15 +143,33 @@ impl RelayLink {
 
     /// The relay answers a live subscription: it is open.
     pub(super) fn live_answered(&mut self, key: LiveKey) {
-        if let Some(live) = self.live.get_mut(&key)
-            && live.refused
-        {
-            live.refused = false;
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.unanswered_until = None;
+        if std::mem::take(&mut live.refused) {
             self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRestored { key }));
         }
     }
 
+    /// Nothing was said against these for so long that they count as open.
+    pub(super) fn live_settled(&mut self, now: Now) {
+        let open = |live: &Live| live.unanswered_until.is_some_and(|until| until <= now.mono_ms);
+        let keys: Vec<LiveKey> = self.live.iter().filter(|(_, live)| open(live)).map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| self.live_answered(key));
+    }
+
+    /// A NOTICE of rate limits: it may be the answer to any subscription that isn't answered, so none of them is open.
+    pub(super) fn live_unsure(&mut self, said: &Said, now: Now) {
+        let unanswered = |live: &Live| live.unanswered_until.is_some();
+        let keys: Vec<LiveKey> = self.live.iter().filter(|(_, live)| unanswered(live)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(live) = self.live.get_mut(&key) {
+                live.unanswered_until = None;
+            }
+            self.refuse(key, said.text.clone(), self.config.rate_limit_cooldown_ms, now);
+        }
+    }
+
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
-        self.live.values().filter_map(|live| live.retry_at).min()
+        self.live.values().flat_map(|live| [live.retry_at, live.unanswered_until]).flatten().min()
     }
 }

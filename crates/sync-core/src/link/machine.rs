@@ -225,6 +225,7 @@ impl RelayLink {
         self.session_timeouts(local, now);
         self.request_timeouts(now);
         self.retries_due(now);
+        self.live_settled(now);
         self.pump(local, now);
     }
 
@@ -373,6 +374,9 @@ impl RelayLink {
             RelayFrame::Notice { text } => {
                 let said = classify(SaidIn::Notice, &text, None);
                 self.heed(&said, now);
+                if said.meaning == Meaning::RateLimited {
+                    self.live_unsure(&said, now);
+                }
                 self.on_notice(&said, local, now);
             }
             RelayFrame::Ok { id, accepted, text } => self.upload_answered(id, accepted, &text, now),
