@@ -197,6 +197,10 @@ impl RelayLife {
                 self.catching_up = false;
                 self.live_refused.insert(key, text);
             }
+            LinkNotice::LiveLost { .. } => {
+                self.miss_from(env.now.unix_s, env);
+                self.catching_up = false;
+            }
             LinkNotice::LiveRestored { key } => {
                 self.live_refused.remove(&key);
             }

@@ -103,7 +103,7 @@ impl RelayLink {
                         if let Some(wire) = self.fetches.get(&fetch).map(|fetch| fetch.wire.clone()) {
                             self.close_sub(&wire);
                         }
-                        self.fetch_ended(fetch, Some(said));
+                        self.fetch_ended(fetch, Some(said), now);
                         None
                     }
                     SubTarget::Live(_) => None,

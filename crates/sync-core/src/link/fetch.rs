@@ -136,7 +136,7 @@ impl RelayLink {
     }
 
     /// EOSE (`said` is `None`), CLOSED, or a NOTICE in their place.
-    pub(super) fn fetch_ended(&mut self, id: u64, said: Option<&Said>) {
+    pub(super) fn fetch_ended(&mut self, id: u64, said: Option<&Said>, now: Now) {
         let Some(Fetch { batch, part, wire, open, came, last, .. }) = self.fetches.remove(&id) else { return };
         self.close_sub(&wire);
         self.touch();
@@ -146,7 +146,7 @@ impl RelayLink {
         match meaning {
             Meaning::RateLimited => again = self.may_wait(batch, part),
             Meaning::TooManyAtOnce if self.subs.len() < self.max_subs => {
-                self.max_subs = self.subs.len().max(1);
+                self.shrink(self.subs.len(), now);
                 again = true;
             }
             Meaning::TooBig | Meaning::Invalid | Meaning::Error if came == 0 && asked > 1 => {
@@ -249,7 +249,7 @@ impl RelayLink {
         let late: Vec<u64> =
             self.fetches.iter().filter(|(_, fetch)| fetch.deadline <= now.mono_ms).map(|(id, _)| *id).collect();
         for id in late {
-            self.fetch_ended(id, None);
+            self.fetch_ended(id, None, now);
         }
         let late: Vec<EventId> =
             self.uploads.iter().filter(|(_, upload)| upload.deadline <= now.mono_ms).map(|(id, _)| *id).collect();

@@ -56,10 +56,9 @@ impl RelayLink {
         self.open_live(now);
         let gone: Vec<LiveKey> = self.live.keys().filter(|key| !keys.contains(key)).copied().collect();
         for key in gone {
-            if let Some(wire) = self.live.remove(&key).and_then(|live| live.wire) {
-                self.close_sub(&wire);
-            }
+            self.outlived.extend(self.live.remove(&key).and_then(|live| live.wire));
         }
+        self.close_outlived();
         // What didn't fit beside the old may fit in their place.
         self.open_live(now);
     }
@@ -107,9 +106,7 @@ impl RelayLink {
                 live.unanswered_until = Some(now.mono_ms + self.config.request_timeout_ms);
             }
             self.send(wire::req(&wire, &filters), None);
-            if let Some(old) = old {
-                self.close_sub(&old);
-            }
+            self.outlived.extend(old);
         }
     }
 
@@ -123,8 +120,9 @@ impl RelayLink {
         }
     }
 
-    pub(super) fn live_closed(&mut self, key: LiveKey, said: &Said, now: Now) {
-        let Some(live) = self.live.get_mut(&key) else { return };
+    pub(super) fn live_closed(&mut self, wire: &str, key: LiveKey, said: &Said, now: Now) {
+        self.outlived.retain(|outlived| outlived != wire);
+        let Some(live) = self.live.get_mut(&key).filter(|live| live.wire.as_deref() == Some(wire)) else { return };
         live.wire = None;
         live.unanswered_until = None;
         let may_be_the_limit =
@@ -139,15 +137,53 @@ impl RelayLink {
             if said.text.is_empty() { "closed by the relay without a word".to_owned() } else { said.text.clone() };
         let retry = if said.meaning == Meaning::RateLimited { self.config.rate_limit_cooldown_ms } else { RETRY_MS };
         self.refuse(key, text, retry, now);
+        self.close_outlived();
     }
 
-    /// The relay answers a live subscription: it is open.
-    pub(super) fn live_answered(&mut self, key: LiveKey) {
+    /// The relay answers by this wire: the subscription is open, unless it is one that was replaced.
+    pub(super) fn live_heard(&mut self, wire: &str, key: LiveKey) {
+        if self.live.get(&key).is_some_and(|live| live.wire.as_deref() == Some(wire)) {
+            self.live_answered(key);
+        }
+    }
+
+    fn live_answered(&mut self, key: LiveKey) {
         let Some(live) = self.live.get_mut(&key) else { return };
         live.unanswered_until = None;
         if std::mem::take(&mut live.refused) {
             self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRestored { key }));
         }
+        self.close_outlived();
+    }
+
+    /// Closes what was replaced, once what replaced it is open: an event that was on its way by then came before the
+    /// answer that said so.
+    fn close_outlived(&mut self) {
+        if self.live.values().any(|live| live.unanswered_until.is_some()) {
+            return;
+        }
+        for wire in std::mem::take(&mut self.outlived) {
+            self.close_sub(&wire);
+            self.touch();
+        }
+    }
+
+    /// The relay holds no more than `most` subscriptions at once: live ones beyond their share make room for history.
+    pub(super) fn shrink(&mut self, most: usize, now: Now) {
+        self.max_subs = most.max(1);
+        let budget = self.live_budget();
+        let open = self.live.iter().filter(|(_, live)| live.wire.is_some()).map(|(key, _)| *key);
+        let beyond: Vec<LiveKey> = open.skip(budget).collect();
+        for key in beyond {
+            let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) else { continue };
+            self.close_sub(&wire);
+            if let Some(live) = self.live.get_mut(&key) {
+                live.unanswered_until = None;
+            }
+            let text = format!("no room: the relay holds {most} subscriptions, {budget} of them live");
+            self.refuse(key, text, RETRY_MS, now);
+        }
+        self.close_outlived();
     }
 
     /// Nothing was said against these for so long that they count as open.

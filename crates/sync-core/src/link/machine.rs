@@ -76,6 +76,8 @@ pub struct RelayLink {
     pub(super) subs: HashMap<String, Sub>,
     next_wire: u64,
     pub(super) live: BTreeMap<LiveKey, Live>,
+    /// Live subscriptions that were replaced, and stay open until those that replace them are.
+    pub(super) outlived: Vec<String>,
     pub(super) batches: BTreeMap<BatchId, Carried>,
     pub(super) sessions: BTreeMap<u64, Running>,
     pub(super) next_session: u64,
@@ -114,6 +116,7 @@ impl RelayLink {
             subs: HashMap::new(),
             next_wire: 0,
             live: BTreeMap::new(),
+            outlived: Vec::new(),
             batches: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 1,
@@ -198,7 +201,12 @@ impl RelayLink {
         local: &dyn LocalSets,
         now: Now,
     ) -> bool {
-        let Some(owner) = self.owners.remove(&token) else { return *outcome == Ok(IntakeOutcome::Stored) };
+        let Some(owner) = self.owners.remove(&token) else {
+            if let Err(error) = outcome {
+                self.out.push_back(LinkOutput::Notice(LinkNotice::LiveLost { text: error.to_string() }));
+            }
+            return *outcome == Ok(IntakeOutcome::Stored);
+        };
         let Some(carried) = self.batches.get_mut(&owner.0) else { return false };
         match outcome {
             Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
@@ -246,6 +254,7 @@ impl RelayLink {
         self.subs.clear();
         self.owners.clear();
         self.live.clear();
+        self.outlived.clear();
         self.out.retain(|output| !matches!(output, LinkOutput::Send(_) | LinkOutput::Check(_)));
     }
 
@@ -321,7 +330,7 @@ impl RelayLink {
         }
         let Some(target) = self.subs.get(wire).map(|sub| sub.target) else { return };
         match target {
-            SubTarget::Live(key) => self.live_answered(key),
+            SubTarget::Live(key) => self.live_heard(wire, key),
             SubTarget::Session { session, sub, .. } => {
                 self.session_event(session, sub, id, created_at, verdict, local, now)
             }
@@ -339,22 +348,22 @@ impl RelayLink {
         match frame {
             RelayFrame::Event { .. } | RelayFrame::Other => {}
             RelayFrame::Eose { sub, finished } => match self.counted(&sub, bytes) {
-                Some(SubTarget::Live(key)) => self.live_answered(key),
+                Some(SubTarget::Live(key)) => self.live_heard(&sub, key),
                 Some(SubTarget::Session { session, sub, .. }) => self.session_eose(session, sub, finished, local, now),
-                Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, None),
+                Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, None, now),
                 None => {}
             },
             RelayFrame::Closed { sub, text } => {
                 let said = classify(SaidIn::Closed, &text, None);
-                let target = self.counted(&sub, bytes);
-                self.subs.remove(&*sub);
+                let (target, wire) = (self.counted(&sub, bytes), sub);
+                self.subs.remove(&*wire);
                 self.heed(&said, now);
                 match target {
-                    Some(SubTarget::Live(key)) => self.live_closed(key, &said, now),
+                    Some(SubTarget::Live(key)) => self.live_closed(&wire, key, &said, now),
                     Some(SubTarget::Session { session, sub, .. }) => {
                         self.session_closed(session, sub, &said, local, now)
                     }
-                    Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, Some(&said)),
+                    Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, Some(&said), now),
                     None => {}
                 }
             }

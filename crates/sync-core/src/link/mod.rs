@@ -115,6 +115,11 @@ pub enum LinkNotice {
         /// Which one.
         key: LiveKey,
     },
+    /// An event of a live subscription could not be stored: live sync has missed it.
+    LiveLost {
+        /// Why.
+        text: String,
+    },
     /// A session passed from one strategy to the next.
     FellBack {
         /// The batch.
