@@ -24,7 +24,7 @@ const MAX_COOL_DOWNS: u32 = 20;
 const OK_PREFIXES: [&str; 8] =
     ["auth-required", "blocked", "error", "invalid", "pow", "purgatory", "rate-limited", "restricted"];
 /// How long a request or an upload may stay without an answer where no strategy is left to say so.
-const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
+pub(super) const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
 /// Bytes of a request around its ids, and of each id.
 const REQ_OVERHEAD: usize = 256;
 const BYTES_PER_ID: usize = 67;
@@ -173,7 +173,7 @@ impl RelayLink {
         match meaning {
             Meaning::RateLimited => again = self.may_wait(batch, part),
             Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
-                self.shrink_subs(now);
+                self.shrink(self.subs.len(), now);
                 again = true;
             }
             Meaning::TooBig | Meaning::Invalid | Meaning::Error if came == 0 && asked > 1 => {
