@@ -12,6 +12,7 @@ use sync_core::strategy::RelayProfile;
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, Target};
 use telemetry::Metrics;
 use telemetry::log::{self, LogOptions};
+use tokio_util::sync::CancellationToken;
 use transport_ws::{AddressGuard, TransportConfig, WsConnector};
 
 use crate::cli::Common;
@@ -102,6 +103,25 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("can't start the runtime: {error}")))
+}
+
+/// Cancels on SIGINT or SIGTERM.
+///
+/// # Errors
+/// The system gives no signals.
+pub fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| CliError::Failed(format!("can't listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        }
+        cancel.cancel();
+    });
+    Ok(())
 }
 
 /// A number for whatever wants to look random: differs from run to run.

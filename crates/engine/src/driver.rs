@@ -13,6 +13,7 @@ use sync_core::model::{BatchReport, RelayUrl};
 use sync_core::nostr::event::EventId;
 use sync_core::store::{EventStore, FeedSeq};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
+use sync_core::{MonoMillis, Now};
 use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -91,6 +92,8 @@ pub async fn drive(
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
+        stands_since: None,
+        stood_ms: 0,
         owed: 0,
         traces: Traces::default(),
         close: None,
@@ -104,7 +107,8 @@ pub async fn drive(
         if let Some(fault) = driver.close.take() {
             break Some(fault);
         }
-        let deadline = driver.link.next_timeout().map(|(at, _)| shared.clock.at(at));
+        driver.set_time();
+        let deadline = driver.deadline().map(|at| shared.clock.at(at));
         tokio::select! {
             biased;
             () = cancel.cancelled() => break None,
@@ -135,7 +139,7 @@ pub async fn drive(
             Some(command) = commands.recv() => driver.command(command),
             () = sleep_until(deadline), if deadline.is_some() => {
                 let local = Local(&*shared.store);
-                driver.link.timeout(&local, shared.clock.now());
+                driver.link.timeout(&local, driver.now());
             },
             received = source.receive(READ_AT_ONCE), if driver.may_read() => match received {
                 Ok(frames) if frames.is_empty() => break Some(Fault {
@@ -199,6 +203,10 @@ struct Driver {
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
     bytes_waiting: usize,
+    /// Since when the relay waits for us: its time stands still, and what it would be late with isn't due.
+    stands_since: Option<MonoMillis>,
+    /// How long its time has stood still before, milliseconds.
+    stood_ms: u64,
     /// Pieces of work that the ingest has not settled.
     owed: usize,
     traces: Traces,
@@ -213,8 +221,34 @@ impl Driver {
             && self.told.len() < MAX_PENDING
     }
 
+    /// Stops the relay's time while we are behind with what it sent, so that our slowness isn't taken for its silence.
+    fn set_time(&mut self) {
+        let now = self.shared.clock.now().mono_ms;
+        let behind = !self.may_read() || !self.jobs.is_empty();
+        match self.stands_since {
+            None if behind => self.stands_since = Some(now),
+            Some(since) if !behind => {
+                self.stood_ms += now.saturating_sub(since);
+                self.stands_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// The relay's time.
+    fn now(&self) -> Now {
+        let now = self.shared.clock.now();
+        Now { mono_ms: self.stands_since.unwrap_or(now.mono_ms).saturating_sub(self.stood_ms), ..now }
+    }
+
+    /// When the link's next deadline passes, by our clock.
+    fn deadline(&self) -> Option<MonoMillis> {
+        let (at, _) = self.link.next_timeout().filter(|_| self.stands_since.is_none())?;
+        Some(at.saturating_add(self.stood_ms))
+    }
+
     fn receive(&mut self, frames: Vec<String>) {
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         let bytes: usize = frames.iter().map(String::len).sum();
         self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
         for frame in frames {
@@ -223,7 +257,7 @@ impl Driver {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         let local = Local(&*store);
         match answer {
             Answer::Checked(answers) => {
@@ -251,7 +285,7 @@ impl Driver {
             LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
             LinkCommand::Live(_) => {}
         }
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         self.link.command(command, &Local(&*store), now);
     }
 
@@ -270,7 +304,10 @@ impl Driver {
                 LinkOutput::BatchDone(report) => self.batch_done(report),
                 LinkOutput::Notice(notice) => {
                     self.observe(&notice);
-                    self.told.push_back(RelayEvent::Notice(notice));
+                    // One for each event or frame that a relay makes up: counted here, and too many for the manager.
+                    if !matches!(notice, LinkNotice::Bad { .. } | LinkNotice::Garbage) {
+                        self.told.push_back(RelayEvent::Notice(notice));
+                    }
                 }
                 LinkOutput::Close(fault) => self.close = Some(fault),
                 _ => {}
@@ -328,6 +365,19 @@ pub fn spawn(
     cancel: CancellationToken,
 ) -> Driven {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let task = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let (relay, last_word) = (config.relay.clone(), events.clone());
+    let driving = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let task = tokio::spawn(async move {
+        // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
+        if let Err(error) = driving.await
+            && error.is_panic()
+        {
+            tracing::error!(%relay, %error, "a connection's task panicked");
+            let text = "something that it sent broke a rule of ours; see the log".to_owned();
+            let fault = Fault { kind: FaultKind::Protocol, text };
+            // Nobody listens any more where the process is ending.
+            let _ = last_word.send((relay, RelayEvent::Ended(Some(fault)))).await;
+        }
+    });
     Driven { commands, cancel, task }
 }

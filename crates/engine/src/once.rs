@@ -76,10 +76,7 @@ pub async fn sync(
     let mut idle = 0;
     let mut batch = 1;
     loop {
-        let attempt = tokio::select! {
-            () = cancel.cancelled() => Attempt::Failed(interrupted()),
-            attempt = attempt(&*connector, &shared, &request, batch, &cancel) => attempt,
-        };
+        let attempt = attempt(&*connector, &shared, &request, batch, &cancel).await;
         batch += 1;
         match attempt {
             Attempt::Failed(fault) => {
@@ -117,7 +114,10 @@ pub async fn sync(
         if idle >= MAX_IDLE_TRIES || cancel.is_cancelled() {
             return result;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            () = cancel.cancelled() => return result,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
     }
 }
 
@@ -133,7 +133,12 @@ async fn attempt(
     batch: u64,
     cancel: &CancellationToken,
 ) -> Attempt {
-    let connection = match connector.connect(request.target.clone()).await {
+    // Once connected, the connection itself hears of a cancellation, and reports what was done until then.
+    let connected = tokio::select! {
+        () = cancel.cancelled() => Err(interrupted()),
+        connected = connector.connect(request.target.clone()) => connected,
+    };
+    let connection = match connected {
         Ok(connection) => connection,
         Err(fault) => return Attempt::Failed(fault),
     };

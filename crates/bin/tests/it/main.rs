@@ -7,6 +7,7 @@ mod crash;
 mod daemon;
 mod demo;
 mod example_file;
+mod full_store;
 mod import_export;
 mod memory;
 mod net;

@@ -1,7 +1,7 @@
 //! `sync` down, up and both ways, and what narrows it.
 
 use serde_json::json;
-use testkit::relay::{OkAnswer, RelayOptions};
+use testkit::relay::{NoNegentropy, OkAnswer, RelayOptions};
 
 use crate::net::{Net, ids, notes, stored};
 use crate::program::Place;
@@ -162,6 +162,26 @@ fn spellings_of_one_relay_are_one() {
     let upper = net.url(0).replace("ws://", "WS://") + "/";
     let synced = sync_with(&place, &[net.url(0), &upper], &[]);
     assert_eq!(synced.only()["stored"], 3);
+}
+
+#[test]
+fn relays_that_share_a_host_are_all_synced_at_once() {
+    let events = notes(70);
+    let net = Net::of(events.chunks(10).map(<[_]>::to_vec));
+    let place = Place::new();
+    let synced = sync(&place, &net, &[]);
+    assert_eq!((synced.code(), &synced.summary["complete"]), (Some(0), &json!(7)), "{synced:#?}");
+    assert_eq!(stored(&place), ids(&events));
+}
+
+#[test]
+fn a_fallback_is_told_in_words() {
+    let net = Net::faulty(notes(5), |faults| faults.no_negentropy = Some(NoNegentropy::NoticeDisabled));
+    let ended = Place::new().run(&["sync", net.url(0)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let said = format!("{}: negentropy gave up, going on by req: ERROR: bad msg: negentropy disabled\n", net.url(0));
+    assert_eq!(ended.stderr, said, "once");
+    assert!(ended.stdout.starts_with(&format!("{} complete by negentropy,req: ", net.url(0))), "{ended:?}");
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! `sync` with relays that break the rules: an end, a clear word, the right exit code, and every good event stored.
 
 use std::num::NonZeroU64;
+use std::process::Stdio;
 
 use nostr::event::Event;
 use serde_json::{Value, json};
-use testkit::relay::{Faults, NoNegentropy, RelayOptions};
+use testkit::relay::{Faults, NoNegentropy, RateLimit, RateLimitAnswer, RelayOptions, TooBig, TooBigWording};
 use testkit::world::{BulkSpec, bulk_events};
 
 use crate::net::{Net, ids, notes, stored};
 use crate::program::Place;
 use crate::sync_command::{Synced, sync};
+
+/// What is wrong with a relay.
+type Fault = fn(&mut Faults);
 
 /// Short times, so that silence is noticed soon.
 const HASTY: &str = "sync.connect_timeout = \"1s\"\nstrategy.negentropy.timeout = \"700ms\"\n\
@@ -181,8 +185,7 @@ fn a_relay_that_wants_authentication_is_a_named_reason() {
 #[test]
 fn connections_that_never_open_are_failures() {
     let events = notes(5);
-    type Set = fn(&mut Faults);
-    let cases: [(Set, &str); 3] = [
+    let cases: [(Fault, &str); 3] = [
         (|faults| faults.refuse_connections = true, ""),
         (|faults| faults.refuse_handshake = Some(503), "503"),
         (|faults| faults.hang_handshake = true, "no answer in time"),
@@ -212,4 +215,52 @@ fn what_a_relay_says_can_not_move_the_cursor() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(!ended.stdout.contains('\u{1b}') && !ended.stderr.contains('\u{1b}'), "{ended:?}");
     assert!(ended.stdout.contains("blocked:") && ended.stdout.contains("gone"), "{ended:?}");
+}
+
+#[test]
+fn reconciliations_that_are_too_big_are_narrowed_or_fall_back() {
+    let events = notes(1_500);
+    for wording in [TooBigWording::FourthElement, TooBigWording::Bare, TooBigWording::Prose] {
+        let (place, synced) = met(&events, &[], |faults| faults.too_big = Some(TooBig { cap: 200, wording }));
+        complete(&synced);
+        assert_eq!(stored(&place), ids(&events), "{wording:?}");
+    }
+}
+
+#[test]
+fn a_relay_that_speaks_of_rates_is_left_alone_for_a_while_and_then_read() {
+    let events = notes(600);
+    for answer in [RateLimitAnswer::Closed, RateLimitAnswer::Notice] {
+        let net = Net::faulty(events.clone(), |faults| {
+            faults.rate_limit = Some(RateLimit { after: 2, per_ms: 300, answer });
+        });
+        let place = Place::with_config(&format!("{HASTY}health.rate_limit_cooldown = \"350ms\"\n"));
+        let synced = sync(&place, &net, &[]);
+        complete(&synced);
+        assert_eq!(stored(&place), ids(&events), "{answer:?}");
+        assert!(synced.ended.stderr.contains("rate"), "said once it happens: {}", synced.ended.stderr);
+    }
+}
+
+#[test]
+fn an_interrupted_sync_names_what_is_unfinished_and_keeps_what_came() {
+    let events = notes(300);
+    let net = Net::faulty(events.clone(), |faults| faults.stall_after = Some(100));
+    let place = Place::new();
+    for signal in ["INT", "TERM"] {
+        let before = net.relays[0].stats().connections;
+        let mut command = place.command(&["sync", "--json", net.url(0)]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let connected = net.relays[0].wait_for(|stats| stats.connections > before);
+        net.runtime.block_on(connected).expect("it connects");
+        let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+        let asked = std::time::Instant::now();
+        let output = child.wait_with_output().expect("it ends");
+        assert!(asked.elapsed().as_secs() < 5, "{signal}: {:?}", asked.elapsed());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{signal}: {output:?}");
+        assert!(said.lines().count() == 2 && said.contains("\"summary\""), "{signal}: {said}");
+    }
+    assert!(stored(&place).is_subset(&ids(&events)));
 }

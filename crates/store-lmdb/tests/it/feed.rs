@@ -126,3 +126,30 @@ fn what_was_let_go_of_is_told_until_it_is_here_restarts_or_not() {
     assert_eq!((wanted(&store), accepted(&store)), (vec![], vec![30617, 1621]));
     assert_sound(&store);
 }
+
+#[test]
+fn a_repository_that_expires_while_no_policy_is_at_hand_takes_its_maintainers_along() {
+    let config = AdmissionConfig { domains: vec!["git.example.com".to_owned()], ..AdmissionConfig::default() };
+    let grasp = || Options { policy: Some(AdmissionPolicy::new(config.clone()).expect("a domain")), ..small() };
+    let (dir, store) = open(grasp());
+    let (maintainer, expires) = (author(2).to_hex(), (NOW + 5).to_string());
+    let tags: [&[&str]; 5] = [
+        &["d", "r"],
+        &["relays", "wss://git.example.com"],
+        &["clone", "https://git.example.com/r.git"],
+        &["maintainers", &maintainer],
+        &["expiration", &expires],
+    ];
+    let root = event(1, 1, 30617, NOW - 9, &tags);
+    submit(&store, vec![root, event(2, 2, 30617, NOW - 8, &[&["d", "r"]])]).expect("accepted");
+    assert_eq!(accepted(&store), [30617, 30617]);
+    drop(store);
+    let store = LmdbStore::open(dir.path(), small()).expect("opens");
+    store.maintain(NOW + 5).expect("swept");
+    assert_sound(&store);
+    drop(store);
+    let store = LmdbStore::open(dir.path(), grasp()).expect("opens");
+    store.judge_backlog(NOW + 5).expect("judged");
+    assert_eq!(accepted(&store), [0u16; 0]);
+    assert_sound(&store);
+}

@@ -71,7 +71,8 @@ impl Step<'_> {
         }
     }
 
-    /// Draws the consequences that are still open. Without a policy there are none.
+    /// Draws the consequences that are still open. Without a policy there are none: what was stored instead of an
+    /// announcement, or to delete it, is judged later, and its group with it.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         let Some(policy) = self.policy else { return Ok(()) };
         loop {
@@ -83,6 +84,21 @@ impl Step<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Without a policy, for groups that lost an announcement to nothing that will be judged: takes the acceptance from the
+    /// rest, by storing each anew. What is stored without a policy waits to be judged.
+    pub(super) fn leave_to_be_judged(&mut self) -> Result<(), StoreError> {
+        for identifier in std::mem::take(&mut self.shaken) {
+            for event in self.txn.announcements(&identifier, MAX_GROUP)? {
+                if self.is_accepted(&event.id)? {
+                    self.txn.retract(&event.id, kinds::ANNOUNCEMENT, RepoAddress::of_event(&event).as_ref())?;
+                    self.txn.remove(&event.id)?;
+                    self.txn.insert(&event, refs::expiration_of(&event))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the rules say of anything but an announcement: those are for [`Self::settle`].

@@ -16,13 +16,15 @@ use crate::time::{MonoMillis, Now};
 
 /// Uploads without an answer at once.
 const MAX_UPLOADS: usize = 64;
+/// Uploads in a row that may stay without an answer before no more are sent for a filter.
+const MAX_UNANSWERED: usize = MAX_UPLOADS;
 /// Cool-downs that one filter waits out.
 const MAX_COOL_DOWNS: u32 = 20;
 /// Why a relay may refuse an event (NIP-01).
 const OK_PREFIXES: [&str; 8] =
     ["auth-required", "blocked", "error", "invalid", "pow", "purgatory", "rate-limited", "restricted"];
 /// How long a request or an upload may stay without an answer where no strategy is left to say so.
-const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
+pub(super) const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
 /// Bytes of a request around its ids, and of each id.
 const REQ_OVERHEAD: usize = 256;
 const BYTES_PER_ID: usize = 67;
@@ -171,7 +173,7 @@ impl RelayLink {
         match meaning {
             Meaning::RateLimited => again = self.may_wait(batch, part),
             Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
-                self.shrink_subs(now);
+                self.shrink(self.subs.len(), now);
                 again = true;
             }
             Meaning::TooBig | Meaning::Invalid | Meaning::Error if came == 0 && asked > 1 => {
@@ -257,6 +259,7 @@ impl RelayLink {
         let Some(carried) = self.batches.get_mut(&upload.batch) else { return };
         let part = &mut carried.parts[upload.part];
         part.uploads -= 1;
+        part.unanswered = 0;
         if accepted || said.meaning == Meaning::Duplicate {
             carried.counts.uploaded += 1;
             return;
@@ -287,7 +290,11 @@ impl RelayLink {
             self.touch();
             if let Some(part) = self.part((upload.batch, upload.part)) {
                 part.uploads -= 1;
+                part.unanswered += 1;
                 part.fail_once(FailureReason::Timeout, "an upload was not answered in time");
+                if part.unanswered >= MAX_UNANSWERED {
+                    part.offers.clear();
+                }
             }
         }
     }

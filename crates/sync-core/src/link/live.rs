@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nostr::filter::Filter;
 use nostr::types::Timestamp;
 
+use super::fetch::DEFAULT_ANSWER_TIMEOUT_MS;
 use super::machine::{RelayLink, Sub, SubTarget};
 use super::{LinkNotice, LinkOutput, LiveKey, LiveSubscription, wire};
 use crate::response::{Meaning, Said};
@@ -26,6 +27,8 @@ pub(super) struct Live {
     retry_at: Option<MonoMillis>,
     /// To be opened as soon as another subscription makes room.
     waits: bool,
+    /// Asked for, and not answered: counts as open from this moment on, since some relays never answer `limit: 0`.
+    unanswered_until: Option<MonoMillis>,
 }
 
 impl RelayLink {
@@ -44,6 +47,7 @@ impl RelayLink {
                 by_since: false,
                 retry_at: None,
                 waits: false,
+                unanswered_until: None,
             });
             if live.filters != filters {
                 live.filters = filters;
@@ -54,10 +58,9 @@ impl RelayLink {
         self.open_live(now);
         let gone: Vec<LiveKey> = self.live.keys().filter(|key| !keys.contains(key)).copied().collect();
         for key in gone {
-            if let Some(wire) = self.live.remove(&key).and_then(|live| live.wire) {
-                self.close_sub(&wire);
-            }
+            self.outlived.extend(self.live.remove(&key).and_then(|live| live.wire));
         }
+        self.close_outlived();
         // What didn't fit beside the old may fit in their place.
         self.open_live(now);
     }
@@ -102,11 +105,10 @@ impl RelayLink {
             let wire = self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None });
             if let Some(live) = self.live.get_mut(&key) {
                 live.wire = Some(wire.clone());
+                live.unanswered_until = Some(now.mono_ms + DEFAULT_ANSWER_TIMEOUT_MS);
             }
             self.send(wire::req(&wire, &filters), None);
-            if let Some(old) = old {
-                self.close_sub(&old);
-            }
+            self.outlived.extend(old);
         }
     }
 
@@ -120,9 +122,11 @@ impl RelayLink {
         }
     }
 
-    pub(super) fn live_closed(&mut self, key: LiveKey, said: &Said, now: Now) {
-        let Some(live) = self.live.get_mut(&key) else { return };
+    pub(super) fn live_closed(&mut self, wire: &str, key: LiveKey, said: &Said, now: Now) {
+        self.outlived.retain(|outlived| outlived != wire);
+        let Some(live) = self.live.get_mut(&key).filter(|live| live.wire.as_deref() == Some(wire)) else { return };
         live.wire = None;
+        live.unanswered_until = None;
         let may_be_the_limit =
             matches!(said.meaning, Meaning::Invalid | Meaning::Error | Meaning::Unsupported | Meaning::Unknown);
         if may_be_the_limit && !live.by_since {
@@ -135,42 +139,86 @@ impl RelayLink {
             if said.text.is_empty() { "closed by the relay without a word".to_owned() } else { said.text.clone() };
         let retry = if said.meaning == Meaning::RateLimited { self.config.rate_limit_cooldown_ms } else { RETRY_MS };
         self.refuse(key, text, retry, now);
+        self.close_outlived();
     }
 
     /// An event of a live subscription could not be stored: live sync is incomplete, and opens again later.
     pub(super) fn live_unstored(&mut self, key: LiveKey, error: &StoreError, now: Now) {
-        if let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.unanswered_until = None;
+        if let Some(wire) = live.wire.take() {
             self.close_sub(&wire);
         }
         self.refuse(key, error.to_string(), RETRY_MS, now);
+        self.close_outlived();
     }
 
-    /// The relay takes no more subscriptions than are open: what is over the share of live sync makes room.
-    pub(super) fn shrink_subs(&mut self, now: Now) {
-        self.max_subs = self.max_subs.min(self.subs.len().max(1));
-        let budget = self.live_budget();
-        let open: Vec<LiveKey> =
-            self.live.iter().filter(|(_, live)| live.wire.is_some()).map(|(key, _)| *key).collect();
-        for key in open.into_iter().skip(budget) {
-            if let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) {
-                self.close_sub(&wire);
-            }
-            let text = format!("no room: the relay takes {} subscriptions", self.max_subs);
-            self.refuse(key, text, RETRY_MS, now);
+    /// The relay answers by this wire: the subscription is open, unless it is one that was replaced.
+    pub(super) fn live_heard(&mut self, wire: &str, key: LiveKey) {
+        if self.live.get(&key).is_some_and(|live| live.wire.as_deref() == Some(wire)) {
+            self.live_answered(key);
         }
     }
 
-    /// The relay answers a live subscription: it is open.
-    pub(super) fn live_answered(&mut self, key: LiveKey) {
-        if let Some(live) = self.live.get_mut(&key)
-            && live.refused
-        {
-            live.refused = false;
+    fn live_answered(&mut self, key: LiveKey) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.unanswered_until = None;
+        if std::mem::take(&mut live.refused) {
             self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRestored { key }));
+        }
+        self.close_outlived();
+    }
+
+    /// Closes what was replaced, once what replaced it is open: an event that was on its way by then came before the
+    /// answer that said so.
+    fn close_outlived(&mut self) {
+        if self.live.values().any(|live| live.unanswered_until.is_some()) {
+            return;
+        }
+        for wire in std::mem::take(&mut self.outlived) {
+            self.close_sub(&wire);
+            self.touch();
+        }
+    }
+
+    /// The relay holds no more than `most` subscriptions at once: live ones beyond their share make room for history.
+    pub(super) fn shrink(&mut self, most: usize, now: Now) {
+        self.max_subs = most.max(1);
+        let budget = self.live_budget();
+        let open = self.live.iter().filter(|(_, live)| live.wire.is_some()).map(|(key, _)| *key);
+        let beyond: Vec<LiveKey> = open.skip(budget).collect();
+        for key in beyond {
+            let Some(wire) = self.live.get_mut(&key).and_then(|live| live.wire.take()) else { continue };
+            self.close_sub(&wire);
+            if let Some(live) = self.live.get_mut(&key) {
+                live.unanswered_until = None;
+            }
+            let text = format!("no room: the relay holds {most} subscriptions, {budget} of them live");
+            self.refuse(key, text, RETRY_MS, now);
+        }
+        self.close_outlived();
+    }
+
+    /// Nothing was said against these for so long that they count as open.
+    pub(super) fn live_settled(&mut self, now: Now) {
+        let open = |live: &Live| live.unanswered_until.is_some_and(|until| until <= now.mono_ms);
+        let keys: Vec<LiveKey> = self.live.iter().filter(|(_, live)| open(live)).map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| self.live_answered(key));
+    }
+
+    /// A NOTICE of rate limits: it may be the answer to any subscription that isn't answered, so none of them is open.
+    pub(super) fn live_unsure(&mut self, said: &Said, now: Now) {
+        let unanswered = |live: &Live| live.unanswered_until.is_some();
+        let keys: Vec<LiveKey> = self.live.iter().filter(|(_, live)| unanswered(live)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(live) = self.live.get_mut(&key) {
+                live.unanswered_until = None;
+            }
+            self.refuse(key, said.text.clone(), self.config.rate_limit_cooldown_ms, now);
         }
     }
 
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
-        self.live.values().filter_map(|live| live.retry_at).min()
+        self.live.values().flat_map(|live| [live.retry_at, live.unanswered_until]).flatten().min()
     }
 }

@@ -75,6 +75,8 @@ pub struct RelayLink {
     pub(super) subs: HashMap<String, Sub>,
     next_wire: u64,
     pub(super) live: BTreeMap<LiveKey, Live>,
+    /// Live subscriptions that were replaced, and stay open until those that replace them are.
+    pub(super) outlived: Vec<String>,
     pub(super) batches: BTreeMap<BatchId, Carried>,
     pub(super) sessions: BTreeMap<u64, Running>,
     pub(super) next_session: u64,
@@ -118,6 +120,7 @@ impl RelayLink {
             subs: HashMap::new(),
             next_wire: 0,
             live: BTreeMap::new(),
+            outlived: Vec::new(),
             batches: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 1,
@@ -205,6 +208,7 @@ impl RelayLink {
         self.session_timeouts(local, now);
         self.request_timeouts(now);
         self.retries_due(now);
+        self.live_settled(now);
         self.pump(local, now);
     }
 
@@ -225,6 +229,7 @@ impl RelayLink {
         self.subs.clear();
         self.owners.clear();
         self.live.clear();
+        self.outlived.clear();
         self.out.retain(|output| !matches!(output, LinkOutput::Send(_) | LinkOutput::Check(_)));
     }
 
@@ -279,18 +284,18 @@ impl RelayLink {
         match frame {
             RelayFrame::Event { .. } | RelayFrame::Other => {}
             RelayFrame::Eose { sub, finished } => match self.counted(&sub, bytes) {
-                Some(SubTarget::Live(key)) => self.live_answered(key),
+                Some(SubTarget::Live(key)) => self.live_heard(&sub, key),
                 Some(SubTarget::Session { session, sub, .. }) => self.session_eose(session, sub, finished, local, now),
                 Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, None, now),
                 None => {}
             },
             RelayFrame::Closed { sub, text } => {
                 let said = classify(SaidIn::Closed, &text, None);
-                let target = self.counted(&sub, bytes);
-                self.subs.remove(&*sub);
+                let (target, wire) = (self.counted(&sub, bytes), sub);
+                self.subs.remove(&*wire);
                 self.heed(&said, now);
                 match target {
-                    Some(SubTarget::Live(key)) => self.live_closed(key, &said, now),
+                    Some(SubTarget::Live(key)) => self.live_closed(&wire, key, &said, now),
                     Some(SubTarget::Session { session, sub, .. }) => {
                         self.session_closed(session, sub, &said, local, now)
                     }
@@ -314,6 +319,9 @@ impl RelayLink {
             RelayFrame::Notice { text } => {
                 let said = classify(SaidIn::Notice, &text, None);
                 self.heed(&said, now);
+                if said.meaning == Meaning::RateLimited {
+                    self.live_unsure(&said, now);
+                }
                 self.on_notice(&said, local, now);
             }
             RelayFrame::Ok { id, accepted, text } => self.upload_answered(id, accepted, &text, now),

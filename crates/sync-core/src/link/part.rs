@@ -57,6 +57,8 @@ pub(super) struct Part {
     pub(super) outstanding: u64,
     pub(super) offers: VecDeque<EventId>,
     pub(super) uploads: usize,
+    /// Uploads in a row that were not answered.
+    pub(super) unanswered: usize,
     /// Cool-downs waited out, and the end of the last one of them.
     pub(super) cool_downs: u32,
     pub(super) cooling: MonoMillis,
@@ -82,6 +84,7 @@ impl Part {
             outstanding: 0,
             offers: VecDeque::new(),
             uploads: 0,
+            unanswered: 0,
             cool_downs: 0,
             cooling: 0,
             accounted: BTreeSet::new(),

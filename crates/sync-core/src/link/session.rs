@@ -450,7 +450,7 @@ impl RelayLink {
                     }
                     // Reconciliations are counted by themselves (WIRE.md).
                     if too_many && !self.config.strategies[strategy].descriptor().compares_sets {
-                        self.shrink_subs(now);
+                        self.shrink(self.subs.len(), now);
                     }
                 } else {
                     if !self.has_next(batch, at) {

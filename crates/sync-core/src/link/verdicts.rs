@@ -107,7 +107,7 @@ impl RelayLink {
         }
         let Some(target) = self.subs.get(wire).map(|sub| sub.target) else { return };
         match target {
-            SubTarget::Live(key) => self.live_answered(key),
+            SubTarget::Live(key) => self.live_heard(wire, key),
             SubTarget::Session { session, sub, .. } => {
                 self.session_event(session, sub, id, created_at, verdict, local, now)
             }

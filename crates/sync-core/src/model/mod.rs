@@ -12,5 +12,5 @@ pub use batch::{
     PendingBatch, PendingItems, SyncMethod,
 };
 pub use relay_url::{RelayUrl, RelayUrlError};
-pub use state::{PendingSyncIndex, RelayState, RelaySyncIndex, RepoSyncIndex, RepoSyncNeeds};
+pub use state::{IdSet, PendingSyncIndex, RelayState, RelaySyncIndex, RepoSyncIndex, RepoSyncNeeds};
 pub use status::{ConnectionStatus, HealthState};

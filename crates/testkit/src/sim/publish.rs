@@ -126,8 +126,8 @@ impl Sim {
         for (place, plan) in self.plan.relays.iter().enumerate() {
             let life = process.manager.relays().get(&plan.url);
             let complete = life.is_some_and(|life| life.status() == ConnectionStatus::Connected);
-            let repo = process.manager.index().needs().iter().find(|(_, needs)| needs.relays.contains(&plan.url));
-            if let Some((repo, _)) = repo
+            let repos = process.manager.index().needs().iter().filter(|(_, needs)| needs.relays.contains(&plan.url));
+            if let Some(repo) = repos.map(|(repo, _)| repo).min()
                 && complete
                 && plan.honesty == Honesty::Whole
             {

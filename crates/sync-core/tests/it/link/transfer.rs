@@ -100,6 +100,20 @@ fn uploads_are_paced_by_answers_and_refusals_counted_by_reason() {
 }
 
 #[test]
+fn a_relay_that_answers_no_upload_is_not_sent_all_of_them() {
+    let events: Vec<Event> = (0..200).map(note).collect();
+    let have = Output::Have(events.iter().map(|event| event.id).collect());
+    let strategy = Scripted::new("s", vec![vec![vec![have, done()]]]);
+    let mut bench = Bench::with(vec![strategy], RelayProfile::default(), Direction::Up);
+    bench.local.events = events.iter().map(|event| (event.id, event.clone())).collect();
+    bench.batch(1, vec![Filter::new()]);
+    bench.pass(31_000);
+    assert!(matches!(&bench.reports[0].outcome, BatchOutcome::Failed(failures)
+        if failures[0].reason == FailureReason::Timeout));
+    assert_eq!(bench.take_sent().len(), 64);
+}
+
+#[test]
 fn rate_limits_keep_everything_quiet_for_the_cool_down() {
     let mut bench = needing((1..=9).map(id).collect());
     let fetches = Bench::fetches(&bench.take_sent());
