@@ -165,7 +165,9 @@ impl Sim {
         let mut all = asked_for(&urls, &held, &self.plan.bootstrap, &accepted_events);
         let ids: Vec<EventId> = self.judge.all.iter().map(|event| event.id).collect();
         let known = self.store.known(&ids).unwrap_or_default();
-        all.extend(self.judge.all.iter().zip(known).filter(|(_, known)| known.is_some()).map(|(event, _)| event.clone()));
+        all.extend(
+            self.judge.all.iter().zip(known).filter(|(_, known)| known.is_some()).map(|(event, _)| event.clone()),
+        );
         all.sort();
         all.dedup_by_key(|event| event.id);
         let should: BTreeSet<EventId> = accepted(&all, DOMAIN, now).iter().map(|event| event.id).collect();

@@ -100,8 +100,11 @@ impl Plan {
         };
         let start = spec.end() + 10_000;
         let world = World::generate(spec, &urls, DOMAIN);
-        let relays: Vec<RelayPlan> =
-            urls.iter().enumerate().map(|(place, url)| relay(&mut dice, url.clone(), world.events_for(place))).collect();
+        let relays: Vec<RelayPlan> = urls
+            .iter()
+            .enumerate()
+            .map(|(place, url)| relay(&mut dice, url.clone(), world.events_for(place)))
+            .collect();
         let mut bootstrap = vec![0];
         bootstrap.extend((1..count).filter(|_| dice.one_in(6)));
         let manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());

@@ -347,9 +347,8 @@ impl Sim {
         process.feed_waits = false;
         let Ok(mut page) = self.store.feed(process.fed, most) else { return };
         process.fed = page.upto;
-        let is_of_interest = |kind: u16| {
-            matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind)
-        };
+        let is_of_interest =
+            |kind: u16| matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind);
         page.entries.retain(|entry| match &entry.change {
             FeedChange::Accepted(event) => is_of_interest(event.kind.as_u16()),
             FeedChange::Removed { kind, .. } => is_of_interest(*kind),
