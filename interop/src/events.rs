@@ -48,7 +48,7 @@ pub fn left_out(events: &[Value]) -> BTreeMap<String, &'static str> {
     }
     let deletions: Vec<_> = events.iter().filter(|event| kind(event) == 5).collect();
     let why = |event: &Value| {
-        if (20_000..30_000).contains(&kind(event)) {
+        if is_ephemeral(event) {
             Some("ephemeral")
         } else if is_expired(event, now) {
             Some("expired")
@@ -64,7 +64,7 @@ pub fn left_out(events: &[Value]) -> BTreeMap<String, &'static str> {
 }
 
 /// How often each reason occurs.
-pub fn tally<'a>(reasons: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+pub fn tally<R: Ord>(reasons: impl IntoIterator<Item = R>) -> BTreeMap<R, usize> {
     let mut tally = BTreeMap::new();
     for reason in reasons {
         *tally.entry(reason).or_default() += 1;
@@ -75,6 +75,16 @@ pub fn tally<'a>(reasons: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str
 /// The kind of an event.
 pub fn kind(event: &Value) -> u64 {
     event["kind"].as_u64().unwrap_or_default()
+}
+
+/// Whether relays pass it on and never store it (NIP-01).
+pub fn is_ephemeral(event: &Value) -> bool {
+    (20_000..30_000).contains(&kind(event))
+}
+
+/// Whether only its author may publish it (NIP-70).
+pub fn is_protected(event: &Value) -> bool {
+    event["tags"].as_array().into_iter().flatten().any(|tag| tag[0] == "-")
 }
 
 fn text<'a>(event: &'a Value, key: &str) -> &'a str {

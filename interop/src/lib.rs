@@ -5,5 +5,7 @@
 
 pub mod client;
 pub mod events;
+pub mod moved;
 pub mod product;
 pub mod relays;
+pub mod table;

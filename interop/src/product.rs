@@ -1,6 +1,6 @@
 //! `grasp-sync` as a user runs it: the binary that `GRASP_SYNC_BIN` names, its exit code, its stdout.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +17,34 @@ use crate::relays::free_address;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long it may take to stop (CONTRACT.md).
 const STOP: Duration = Duration::from_secs(5);
+
+/// The summary of `import`: `stored 2, duplicate 0, rejected 3 (malformed 1, expired 2)`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Events that were stored; some may have been superseded since.
+    pub stored: u64,
+    /// Events that were there already.
+    pub duplicate: u64,
+    /// Those that were left out, by reason.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+impl Imported {
+    fn parse(text: &str) -> Self {
+        let words: Vec<_> = text.split([' ', ',', '(', ')', '\n']).filter(|word| !word.is_empty()).collect();
+        let mut counts: BTreeMap<String, u64> = words
+            .chunks(2)
+            .map(|pair| match pair {
+                [what, count] => (String::from(*what), count.parse().unwrap_or_else(|_| panic!("a count: {text}"))),
+                _ => panic!("import's summary: {text}"),
+            })
+            .collect();
+        let mut take = |what| counts.remove(what).unwrap_or_else(|| panic!("no {what}: {text}"));
+        let (stored, duplicate, rejected) = (take("stored"), take("duplicate"), take("rejected"));
+        assert_eq!(counts.values().sum::<u64>(), rejected, "each rejection has its reason: {text}");
+        Self { stored, duplicate, rejected: counts }
+    }
+}
 
 /// A store of its own, in a folder that goes with it.
 pub struct Store {
@@ -42,13 +70,14 @@ impl Store {
         output
     }
 
-    /// `import FILE`, of these events.
-    pub fn import(&self, events: &[Value]) {
+    /// `import FILE`, of these events: what it says of them.
+    pub fn import(&self, events: &[Value]) -> Imported {
         let file = self.folder.path().join("events.jsonl");
         let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
         fs::write(&file, lines).expect("writable");
         let output = self.run(["import", &file.to_string_lossy()]);
         assert!(output.status.success(), "import: {}", output.status);
+        Imported::parse(&String::from_utf8(output.stdout).expect("UTF-8"))
     }
 
     /// The ids of what `export` yields.
@@ -81,13 +110,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `run`: everything is admitted, nobody is discovered, `relay` is where it starts from.
-    pub fn start(store: &Store, relay: &str) -> Self {
+    /// `run` for a service of that domain; nobody is discovered, `relay` is where it starts from.
+    pub fn start(store: &Store, domain: &str, relay: &str) -> Self {
         let admin = free_address().expect("a free port");
         let own = free_address().expect("a free port");
         let config = format!(
-            "[service]\nlisten = \"{own}\"\n[store]\npath = {:?}\n[sync]\nbootstrap_relays = [{relay:?}]\ndiscover = false\n\
-             batch_window = \"200ms\"\nsettle = \"300ms\"\n[admission]\nmode = \"all\"\n[admin]\nlisten = \"{admin}\"\n",
+            "[service]\ndomain = [{domain:?}]\nlisten = \"{own}\"\n[store]\npath = {:?}\n[sync]\n\
+             bootstrap_relays = [{relay:?}]\ndiscover = false\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n\
+             [admin]\nlisten = \"{admin}\"\n",
             store.path()
         );
         let file = store.folder.path().join("config.toml");
@@ -157,6 +187,7 @@ fn command() -> Command {
     let binary =
         std::env::var_os("GRASP_SYNC_BIN").expect("GRASP_SYNC_BIN names the binary: run `cargo xtask interop`");
     let mut command = Command::new(binary);
-    command.env_remove("RUST_LOG");
+    // Every variable with the product's prefix is a configuration key to it.
+    command.env_remove("GRASP_SYNC_BIN").env_remove("RUST_LOG");
     command
 }

@@ -1,17 +1,22 @@
 //! Puts the rooms together: transport, ingest, log, as the configuration asks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::Clock;
 use engine::driver::Shared;
 use engine::ingest::{EventLimits, Ingest};
+use sync_core::model::RelayUrl;
 use sync_core::store::EventStore;
+use sync_core::strategy::RelayProfile;
+use sync_core::transport::{BoxFuture, Connection, Connector, Fault, Target};
 use telemetry::Metrics;
 use telemetry::log::{self, LogOptions};
+use tokio_util::sync::CancellationToken;
 use transport_ws::{AddressGuard, TransportConfig, WsConnector};
 
 use crate::cli::Common;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, RelayLimits};
 use crate::exit::CliError;
 
 /// Sets up the log; called once, by the commands that log.
@@ -31,20 +36,50 @@ pub fn install_log(common: &Common, config: &Config) -> Result<(), CliError> {
     log::install(&options).map_err(|error| CliError::Usage(error.to_string()))
 }
 
-/// The wire, as the limits ask.
+/// The wire, as the limits ask; what the operator knows of a relay counts for more than what the relay says.
 ///
 /// # Errors
 /// TLS can't be set up, or a limit is impossible.
-pub fn connector(config: &Config) -> Result<WsConnector, CliError> {
+pub fn connector(config: &Config) -> Result<Arc<dyn Connector>, CliError> {
     let limits = &config.limits;
-    WsConnector::new(TransportConfig {
+    let inner = WsConnector::new(TransportConfig {
         connect_timeout: config.sync.connect_timeout,
         max_message_size: limits.max_message_size,
         guard: AddressGuard { allow_private: limits.allow_private_addresses },
         max_connections_per_host: limits.max_connections_per_host,
         ..TransportConfig::default()
     })
-    .map_err(|error| CliError::Failed(error.to_string()))
+    .map_err(|error| CliError::Failed(error.to_string()))?;
+    let known = config.sync.relays.iter().map(|(url, relay)| (url.clone(), relay.limits.clone())).collect();
+    Ok(Arc::new(Informed { inner, known }))
+}
+
+/// A connector that corrects what relays say of themselves (`sync.relays."…".limits`).
+struct Informed<C> {
+    inner: C,
+    known: BTreeMap<RelayUrl, RelayLimits>,
+}
+
+impl<C: Connector> Connector for Informed<C> {
+    fn connect(&self, target: Target) -> BoxFuture<'_, Result<Connection, Fault>> {
+        let known = self.known.get(&target.relay);
+        Box::pin(async move {
+            let mut connection = self.inner.connect(target).await?;
+            if let Some(limits) = known {
+                correct(&mut connection.profile, limits);
+            }
+            Ok(connection)
+        })
+    }
+}
+
+fn correct(profile: &mut RelayProfile, known: &RelayLimits) {
+    let RelayLimits { max_subscriptions, max_filters, max_limit, max_message_length, max_subid_length } = *known;
+    profile.max_subscriptions = max_subscriptions.or(profile.max_subscriptions);
+    profile.max_filters = max_filters.or(profile.max_filters);
+    profile.max_limit = max_limit.or(profile.max_limit);
+    profile.max_message_length = max_message_length.or(profile.max_message_length);
+    profile.max_subid_length = max_subid_length.or(profile.max_subid_length);
 }
 
 /// What every connection shares.
@@ -68,6 +103,25 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("can't start the runtime: {error}")))
+}
+
+/// Cancels on SIGINT or SIGTERM.
+///
+/// # Errors
+/// The system gives no signals.
+pub fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| CliError::Failed(format!("can't listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        }
+        cancel.cancel();
+    });
+    Ok(())
 }
 
 /// A number for whatever wants to look random: differs from run to run.

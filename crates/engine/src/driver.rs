@@ -13,6 +13,7 @@ use sync_core::model::{BatchReport, RelayUrl};
 use sync_core::nostr::event::EventId;
 use sync_core::store::{EventStore, FeedSeq};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
+use sync_core::{MonoMillis, Now};
 use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,8 +30,6 @@ const READ_AT_ONCE: usize = 256;
 const MAX_BACKLOG: usize = 4_096;
 /// Frames between the link and the socket.
 const SEND_QUEUE: usize = 64;
-/// How long a request by id or an upload may stay without an answer, milliseconds.
-pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// How long a connection may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the link has to send or to tell before nothing more is read.
@@ -93,6 +92,8 @@ pub async fn drive(
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
+        stands_since: None,
+        stood_ms: 0,
         owed: 0,
         traces: Traces::default(),
         close: None,
@@ -103,10 +104,11 @@ pub async fn drive(
     let mut place = Box::pin(shared.ingest.place());
     let fault = loop {
         driver.drain();
-        if let Some(reason) = driver.close.take() {
-            break Some(Fault { kind: FaultKind::Protocol, text: reason });
+        if let Some(fault) = driver.close.take() {
+            break Some(fault);
         }
-        let deadline = driver.link.next_timeout().map(|(at, _)| shared.clock.at(at));
+        driver.set_time();
+        let deadline = driver.deadline().map(|at| shared.clock.at(at));
         tokio::select! {
             biased;
             () = cancel.cancelled() => break None,
@@ -137,7 +139,7 @@ pub async fn drive(
             Some(command) = commands.recv() => driver.command(command),
             () = sleep_until(deadline), if deadline.is_some() => {
                 let local = Local(&*shared.store);
-                driver.link.timeout(&local, shared.clock.now());
+                driver.link.timeout(&local, driver.now());
             },
             received = source.receive(READ_AT_ONCE), if driver.may_read() => match received {
                 Ok(frames) if frames.is_empty() => break Some(Fault {
@@ -201,22 +203,52 @@ struct Driver {
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
     bytes_waiting: usize,
+    /// Since when the relay waits for us: its time stands still, and what it would be late with isn't due.
+    stands_since: Option<MonoMillis>,
+    /// How long its time has stood still before, milliseconds.
+    stood_ms: u64,
     /// Pieces of work that the ingest has not settled.
     owed: usize,
     traces: Traces,
-    close: Option<String>,
+    close: Option<Fault>,
 }
 
 impl Driver {
     fn may_read(&self) -> bool {
         self.link.backlog() < MAX_BACKLOG
-            && self.bytes_waiting < self.shared.memory_per_relay
+            && self.bytes_waiting.saturating_add(self.link.backlog_bytes()) < self.shared.memory_per_relay
             && self.frames.len() < MAX_PENDING
             && self.told.len() < MAX_PENDING
     }
 
+    /// Stops the relay's time while we are behind with what it sent, so that our slowness isn't taken for its silence.
+    fn set_time(&mut self) {
+        let now = self.shared.clock.now().mono_ms;
+        let behind = !self.may_read() || !self.jobs.is_empty();
+        match self.stands_since {
+            None if behind => self.stands_since = Some(now),
+            Some(since) if !behind => {
+                self.stood_ms += now.saturating_sub(since);
+                self.stands_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// The relay's time.
+    fn now(&self) -> Now {
+        let now = self.shared.clock.now();
+        Now { mono_ms: self.stands_since.unwrap_or(now.mono_ms).saturating_sub(self.stood_ms), ..now }
+    }
+
+    /// When the link's next deadline passes, by our clock.
+    fn deadline(&self) -> Option<MonoMillis> {
+        let (at, _) = self.link.next_timeout().filter(|_| self.stands_since.is_none())?;
+        Some(at.saturating_add(self.stood_ms))
+    }
+
     fn receive(&mut self, frames: Vec<String>) {
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         let bytes: usize = frames.iter().map(String::len).sum();
         self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
         for frame in frames {
@@ -225,7 +257,7 @@ impl Driver {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         let local = Local(&*store);
         match answer {
             Answer::Checked(answers) => {
@@ -253,7 +285,7 @@ impl Driver {
             LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
             LinkCommand::Live(_) => {}
         }
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
         self.link.command(command, &Local(&*store), now);
     }
 
@@ -272,9 +304,12 @@ impl Driver {
                 LinkOutput::BatchDone(report) => self.batch_done(report),
                 LinkOutput::Notice(notice) => {
                     self.observe(&notice);
-                    self.told.push_back(RelayEvent::Notice(notice));
+                    // One for each event or frame that a relay makes up: counted here, and too many for the manager.
+                    if !matches!(notice, LinkNotice::Bad { .. } | LinkNotice::Garbage) {
+                        self.told.push_back(RelayEvent::Notice(notice));
+                    }
                 }
-                LinkOutput::Close(reason) => self.close = Some(reason),
+                LinkOutput::Close(fault) => self.close = Some(fault),
                 _ => {}
             }
         }
@@ -290,18 +325,12 @@ impl Driver {
         self.told.push_back(RelayEvent::BatchDone { report, feed_head });
     }
 
+    /// Metrics and traces. Whether somebody is to be warned is decided by who owns the connection, so that it happens
+    /// once.
     fn observe(&mut self, notice: &LinkNotice) {
         self.traces.observe(notice);
         match notice {
-            LinkNotice::FellBack { from, to, reason, first, .. } => {
-                self.shared.metrics.fallback(from, to);
-                if *first {
-                    tracing::warn!(relay = %self.relay, strategy = %from, next = %to, %reason, "strategy not supported by this relay");
-                }
-            }
-            LinkNotice::RateLimited { text } => {
-                tracing::warn!(relay = %self.relay, said = %text, "rate limited; nothing is asked for a while");
-            }
+            LinkNotice::FellBack { from, to, .. } => self.shared.metrics.fallback(from, to),
             LinkNotice::Bad { reason } => {
                 tracing::debug!(relay = %self.relay, reason = reason.as_str(), "event dropped");
             }
@@ -336,6 +365,19 @@ pub fn spawn(
     cancel: CancellationToken,
 ) -> Driven {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let task = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let (relay, last_word) = (config.relay.clone(), events.clone());
+    let driving = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let task = tokio::spawn(async move {
+        // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
+        if let Err(error) = driving.await
+            && error.is_panic()
+        {
+            tracing::error!(%relay, %error, "a connection's task panicked");
+            let text = "something that it sent broke a rule of ours; see the log".to_owned();
+            let fault = Fault { kind: FaultKind::Protocol, text };
+            // Nobody listens any more where the process is ending.
+            let _ = last_word.send((relay, RelayEvent::Ended(Some(fault)))).await;
+        }
+    });
     Driven { commands, cancel, task }
 }

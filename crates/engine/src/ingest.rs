@@ -18,6 +18,7 @@ use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::Clock;
+use crate::trouble::Trouble;
 
 /// Events in one piece of work: small enough to share between cores, large enough to be worth a hand-over.
 pub const MAX_JOBS: usize = 64;
@@ -65,6 +66,7 @@ pub struct Ingest {
     queue: Option<SyncSender<Work>>,
     places: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
+    trouble: Trouble,
 }
 
 impl Ingest {
@@ -80,6 +82,7 @@ impl Ingest {
     ) -> std::io::Result<Self> {
         let (queue, work) = sync_channel::<Work>(MAX_WORK);
         let work = Arc::new(Mutex::new(work));
+        let trouble = Trouble::default();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let threads = (0..cores)
             .map(|core| {
@@ -89,11 +92,17 @@ impl Ingest {
                     clock,
                     metrics: metrics.clone(),
                     work: Arc::clone(&work),
+                    trouble: trouble.clone(),
                 };
                 std::thread::Builder::new().name(format!("ingest-{core}")).spawn(move || checker.run())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads })
+        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads, trouble })
+    }
+
+    /// Why events can't be stored, where they can't.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.text()
     }
 
     /// Waits for a place in the queue. `None` once the ingest is stopped.
@@ -135,6 +144,7 @@ struct Checker {
     clock: Clock,
     metrics: Metrics,
     work: Arc<Mutex<Receiver<Work>>>,
+    trouble: Trouble,
 }
 
 /// A job on its way through the checks.
@@ -184,7 +194,8 @@ impl Checker {
         }
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
-        let settle = Settle { fresh, bytes, answers, metrics: self.metrics.clone(), _place: place };
+        let (metrics, trouble) = (self.metrics.clone(), self.trouble.clone());
+        let settle = Settle { fresh, bytes, told: false, answers, metrics, trouble, _place: place };
         if events.is_empty() && offered.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
@@ -270,14 +281,22 @@ fn claimed_id(json: &str) -> Option<EventId> {
 struct Settle {
     fresh: Vec<(Token, EventId)>,
     bytes: usize,
+    told: bool,
     answers: mpsc::Sender<Answer>,
     metrics: Metrics,
+    trouble: Trouble,
     _place: OwnedSemaphorePermit,
 }
 
 impl Settle {
     fn with(mut self, result: Result<Vec<IntakeOutcome>, StoreError>) {
         let fresh = std::mem::take(&mut self.fresh);
+        match &result {
+            Err(error) if self.trouble.raise(error) => tracing::error!(%error, "events can't be stored"),
+            Err(_) => {}
+            Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == IntakeOutcome::Duplicate) => {}
+            Ok(_) => self.trouble.clear(),
+        }
         let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match result {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error); fresh.len()],
@@ -297,13 +316,14 @@ impl Settle {
     }
 
     fn send(&mut self, outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>) {
-        let _ = self.answers.try_send(Answer::Settled { bytes: std::mem::take(&mut self.bytes), outcomes });
+        self.told = true;
+        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, outcomes });
     }
 }
 
 impl Drop for Settle {
     fn drop(&mut self) {
-        if !self.fresh.is_empty() {
+        if !self.told {
             let lost = std::mem::take(&mut self.fresh);
             self.send(lost.into_iter().map(|(token, id)| (token, id, Err(StoreError::Closed))).collect());
         }

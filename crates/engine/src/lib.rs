@@ -19,5 +19,6 @@ pub mod once;
 
 mod local;
 mod trace;
+pub mod trouble;
 
 pub use clock::Clock;

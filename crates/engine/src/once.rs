@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::link::{LinkCommand, LinkConfig, LinkNotice};
 use sync_core::model::{
     BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
     PendingItems, SyncMethod,
@@ -76,10 +76,7 @@ pub async fn sync(
     let mut idle = 0;
     let mut batch = 1;
     loop {
-        let attempt = tokio::select! {
-            () = cancel.cancelled() => Attempt::Failed(interrupted()),
-            attempt = attempt(&*connector, &shared, &request, batch, &cancel) => attempt,
-        };
+        let attempt = attempt(&*connector, &shared, &request, batch, &cancel).await;
         batch += 1;
         match attempt {
             Attempt::Failed(fault) => {
@@ -117,7 +114,10 @@ pub async fn sync(
         if idle >= MAX_IDLE_TRIES || cancel.is_cancelled() {
             return result;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            () = cancel.cancelled() => return result,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
     }
 }
 
@@ -133,7 +133,12 @@ async fn attempt(
     batch: u64,
     cancel: &CancellationToken,
 ) -> Attempt {
-    let connection = match connector.connect(request.target.clone()).await {
+    // Once connected, the connection itself hears of a cancellation, and reports what was done until then.
+    let connected = tokio::select! {
+        () = cancel.cancelled() => Err(interrupted()),
+        connected = connector.connect(request.target.clone()) => connected,
+    };
+    let connection = match connected {
         Ok(connection) => connection,
         Err(fault) => return Attempt::Failed(fault),
     };
@@ -144,7 +149,6 @@ async fn attempt(
         direction: request.direction,
         dry_run: request.dry_run,
         rate_limit_cooldown_ms: u64::try_from(request.rate_limit_cooldown.as_millis()).unwrap_or(u64::MAX),
-        request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
         max_future_s: request.max_future_s,
         seed: request.seed.wrapping_add(batch),
     };
@@ -172,6 +176,9 @@ async fn attempt(
             RelayEvent::Ended(fault) => {
                 lost = fault;
                 break;
+            }
+            RelayEvent::Notice(LinkNotice::RateLimited { text }) => {
+                tracing::warn!(relay = %request.target.relay, said = %text, "rate limited; nothing is asked for a while");
             }
             RelayEvent::LiveStored(_) | RelayEvent::Notice(_) => {}
         }

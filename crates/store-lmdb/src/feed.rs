@@ -1,7 +1,8 @@
 //! The accepted feed: who is in it, who names whom, who still waits outside.
 //!
 //! An accepted event's `ids` row holds its place, and its place holds its number: each proves the other. A place
-//! whose event was removed is emptied; readers skip it.
+//! whose event was removed is emptied; readers skip it. A place where an event is wanted again belongs to its row of the
+//! rejected index, and goes with it.
 
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
@@ -14,8 +15,9 @@ use sync_core::store::{Dependency, FeedChange, FeedEntry, FeedPage, FeedSeq, Sto
 
 use crate::bytes::Reader;
 use crate::error::{damaged, from_heed};
-use crate::events::{decode_row, encode_row, indexed, record, row, to_event, visit_prefix};
+use crate::events::{decode_row, encode_row, id_of, indexed, record, row, to_event, visit_prefix};
 use crate::keys;
+use crate::rejected;
 use crate::schema::{Databases, Meta, read_u64};
 use crate::txn::LmdbTxn;
 
@@ -99,6 +101,17 @@ pub(crate) fn page(dbs: &Databases, txn: &RoTxn<'_>, after: FeedSeq, max: usize)
     for row in dbs.feed_removed.range(txn, &range).map_err(from_heed)? {
         let (place, removal) = row.map_err(from_heed)?;
         entries.push(FeedEntry { seq: read_u64(place)?, change: decode_removal(removal)? });
+    }
+    // Keys are a place and an id: none begins beyond the last place that is looked at.
+    let (start, end) = (after.saturating_add(1).to_be_bytes(), keys::due(upto, &[0xff; 32]));
+    let range = (Bound::Included(&start[..]), Bound::Included(&end[..]));
+    for row in dbs.feed_wanted.range(txn, &range).map_err(from_heed)? {
+        let (key, _) = row.map_err(from_heed)?;
+        let (id, place) = (id_of(key)?, key.get(..8).unwrap_or_default());
+        let Some(row) = rejected::row(dbs, txn, id.as_bytes())? else {
+            return Err(StoreError::Corrupt(format!("event {id} is wanted, and has no row that says so")));
+        };
+        entries.push(FeedEntry { seq: read_u64(place)?, change: FeedChange::Wanted { id, relays: row.relays } });
     }
     entries.sort_unstable_by_key(|entry| entry.seq);
     Ok(FeedPage { entries, upto, head })

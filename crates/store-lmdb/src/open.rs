@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use std::time::Duration;
 use heed::{EnvFlags, EnvOpenOptions};
 use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::IntakeConfig;
-use sync_core::store::StoreError;
+use sync_core::store::{StateTable, StoreError};
 
 use crate::error::from_heed;
 use crate::schema::{ADMISSION, Databases, Meta, SCHEMA, StoreEnv};
+use crate::writer::state_key;
 
 pub(crate) const DATA_FILE: &str = "data.mdb";
 const LMDB_LOCK_FILE: &str = "lock.mdb";
@@ -252,7 +254,8 @@ fn write_schema(path: &Path, env: &StoreEnv, options: &Options) -> Result<Databa
 }
 
 /// A changed policy voids the rejected index and the feed (SPEC §3). All marks are voided at once by the floor;
-/// `judge_backlog` then judges every stored event, in bounded steps that survive a restart.
+/// `judge_backlog` then judges every stored event, in bounded steps that survive a restart. What relays were read for
+/// under the old policy is void too: what it kept out isn't here, and must be asked for again.
 fn void_verdicts_of_another_policy(
     dbs: &Databases,
     txn: &mut heed::RwTxn<'_>,
@@ -262,6 +265,12 @@ fn void_verdicts_of_another_policy(
         return Ok(());
     }
     dbs.clear_rejected(txn)?;
+    for table in [StateTable::Relay, StateTable::Failed, StateTable::Coverage] {
+        let room = state_key(table, &[])?;
+        let next: Vec<u8> = room.iter().map(|byte| byte + 1).collect();
+        let range = (Bound::Included(room.as_slice()), Bound::Excluded(next.as_slice()));
+        dbs.state.delete_range(txn, &range).map_err(from_heed)?;
+    }
     dbs.feed.clear(txn).map_err(from_heed)?;
     dbs.unjudged.clear(txn).map_err(from_heed)?;
     let head = dbs.number(txn, Meta::FeedHead)?.unwrap_or(0);
@@ -297,6 +306,8 @@ pub(crate) fn remove_lmdb_lock(path: &Path) -> io::Result<()> {
 pub(crate) struct Shared {
     pub(crate) env: StoreEnv,
     pub(crate) dbs: Databases,
+    /// Whether it was opened with a policy: without one, what only a policy kept out isn't known.
+    pub(crate) judging: bool,
 }
 
 pub(crate) type SharedRef = Arc<Shared>;

@@ -5,13 +5,13 @@ use std::ops::Bound;
 
 use heed::RoTxn;
 use nostr::event::EventId;
-use sync_core::store::{Dependency, RejectedRow, StoreError};
+use sync_core::store::{Dependency, FeedSeq, RejectedRow, StoreError};
 
 use crate::error::from_heed;
 use crate::events::{id_of, ids_in};
 use crate::keys;
-use crate::rejected_row::{decode, encode};
-use crate::schema::{Databases, Db, read_u64};
+use crate::rejected_row::{decode, decode_head, encode};
+use crate::schema::{Databases, Db};
 use crate::txn::LmdbTxn;
 
 /// Which sub-index a key is for.
@@ -21,10 +21,11 @@ pub(crate) enum SubIndex {
     Cold,
     Deps,
     Relays,
+    Wanted,
 }
 
 impl SubIndex {
-    pub(crate) const ALL: [Self; 4] = [Self::Hot, Self::Cold, Self::Deps, Self::Relays];
+    pub(crate) const ALL: [Self; 5] = [Self::Hot, Self::Cold, Self::Deps, Self::Relays, Self::Wanted];
 
     pub(crate) fn db(self, dbs: &Databases) -> Db {
         match self {
@@ -32,6 +33,7 @@ impl SubIndex {
             Self::Cold => dbs.rejected_cold,
             Self::Deps => dbs.rejected_deps,
             Self::Relays => dbs.rejected_relays,
+            Self::Wanted => dbs.feed_wanted,
         }
     }
 }
@@ -42,6 +44,10 @@ pub(crate) fn sub_keys(row: &RejectedRow) -> BTreeSet<(SubIndex, Vec<u8>)> {
     let mut out = BTreeSet::from([(SubIndex::Cold, keys::due(row.cold_until, id).to_vec())]);
     if row.body.is_some() {
         out.insert((SubIndex::Hot, keys::due(row.hot_until, id).to_vec()));
+    }
+    if let Some(place) = row.wanted {
+        out.insert((SubIndex::Wanted, keys::due(place, id).to_vec()));
+        return out;
     }
     for dependency in &row.waits_for {
         out.insert((SubIndex::Deps, keys::dependency_prefix(dependency).with(id).to_vec()));
@@ -57,12 +63,16 @@ pub(crate) fn row(dbs: &Databases, txn: &RoTxn<'_>, id: &[u8; 32]) -> Result<Opt
     dbs.rejected.get(txn, id).map_err(from_heed)?.map(decode).transpose()
 }
 
-/// The time on record of a row, without reading it whole.
-pub(crate) fn created_at(dbs: &Databases, txn: &RoTxn<'_>, id: &[u8; 32]) -> Result<Option<u64>, StoreError> {
+/// The time on record of a row that counts as known, without reading the row whole.
+pub(crate) fn known_since(
+    dbs: &Databases,
+    txn: &RoTxn<'_>,
+    id: &[u8; 32],
+    judging: bool,
+) -> Result<Option<u64>, StoreError> {
     let Some(bytes) = dbs.rejected.get(txn, id).map_err(from_heed)? else { return Ok(None) };
-    let time =
-        bytes.get(64..72).ok_or_else(|| StoreError::Corrupt("a row of the rejected index is short".to_owned()))?;
-    read_u64(time).map(Some)
+    let row = decode_head(bytes)?;
+    Ok(row.is_known(judging).then_some(row.created_at))
 }
 
 pub(crate) fn put(this: &mut LmdbTxn<'_>, row: &RejectedRow) -> Result<(), StoreError> {
@@ -115,6 +125,14 @@ pub(crate) fn due(this: &LmdbTxn<'_>, now: u64, max: usize) -> Result<Vec<EventI
         }
     }
     Ok(ids)
+}
+
+/// Takes a row out of both tiers, and tells the feed that its event is wanted.
+pub(crate) fn release(this: &mut LmdbTxn<'_>, row: &RejectedRow) -> Result<FeedSeq, StoreError> {
+    this.feed_head += 1;
+    let place = this.feed_head;
+    put(this, &RejectedRow { waits_for: Vec::new(), wanted: Some(place), body: None, ..row.clone() })?;
+    Ok(place)
 }
 
 /// Rows: hot, cold.

@@ -1,7 +1,7 @@
 //! A row of the rejected index as bytes.
 //!
-//! id, author, `created_at`, kind, hot until, cold until, reasons (a text each, empty for none), tags, what it waits
-//! for, relays, the body.
+//! id, author, `created_at`, kind, hot until, cold until, the place in the feed where it is wanted (0: none), reasons (a
+//! text each, empty for none), tags, what it waits for, relays, the body.
 
 use nostr::event::EventId;
 use nostr::key::PublicKey;
@@ -21,6 +21,7 @@ pub(crate) fn encode(row: &RejectedRow, out: &mut Vec<u8>) -> Result<(), StoreEr
     out.extend_from_slice(&row.kind.to_be_bytes());
     out.extend_from_slice(&row.hot_until.to_be_bytes());
     out.extend_from_slice(&row.cold_until.to_be_bytes());
+    out.extend_from_slice(&row.wanted.unwrap_or(0).to_be_bytes());
     put_text(out, &name_of(row.rejected.as_ref())?);
     put_text(out, &name_of(row.deferred.as_ref())?);
     put_varint(out, row.tags.len() as u64);
@@ -58,22 +59,32 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RejectedRow, StoreError> {
     read(bytes).map_err(|why| damaged("a row of the rejected index", why))
 }
 
-fn read(bytes: &[u8]) -> Result<RejectedRow, Damaged> {
-    let mut reader = Reader(bytes);
-    let mut row = RejectedRow {
+/// The row without its tags, what it waits for, its relays and its body.
+pub(crate) fn decode_head(bytes: &[u8]) -> Result<RejectedRow, StoreError> {
+    read_head(&mut Reader(bytes)).map_err(|why| damaged("a row of the rejected index", why))
+}
+
+fn read_head(reader: &mut Reader<'_>) -> Result<RejectedRow, Damaged> {
+    Ok(RejectedRow {
         id: EventId::from_byte_array(*reader.array()?),
         pubkey: PublicKey::from_byte_array(*reader.array()?),
         created_at: reader.u64()?,
         kind: reader.u16()?,
         hot_until: reader.u64()?,
         cold_until: reader.u64()?,
-        rejected: reason(&mut reader)?,
-        deferred: reason(&mut reader)?,
+        wanted: Some(reader.u64()?).filter(|place| *place > 0),
+        rejected: reason(reader)?,
+        deferred: reason(reader)?,
         tags: Vec::new(),
         waits_for: Vec::new(),
         relays: Vec::new(),
         body: None,
-    };
+    })
+}
+
+fn read(bytes: &[u8]) -> Result<RejectedRow, Damaged> {
+    let mut reader = Reader(bytes);
+    let mut row = read_head(&mut reader)?;
     for _ in 0..reader.count()? {
         let letter = u32::try_from(reader.varint()?).ok().and_then(char::from_u32);
         row.tags.push((letter.ok_or(Damaged("a tag has no letter"))?, reader.text()?.to_text()));

@@ -18,6 +18,7 @@
 //! | `deleted_slots` | kind, author, identifier | until |
 //! | `feed` | place | seq |
 //! | `feed_removed` | place | id, kind, address |
+//! | `feed_wanted` | place, id of a row of `rejected` | |
 //! | `unjudged` | rank, seq | |
 //! | `rejected` | id | the row ([`crate::rejected_row`]) |
 //! | `rejected_hot`, `rejected_cold` | when the body, the row goes; id | |
@@ -36,10 +37,13 @@ pub(crate) type Db = heed::Database<Bytes, Bytes>;
 pub(crate) type StoreEnv = Env<WithoutTls>;
 
 /// The schema that this code reads and writes.
-pub(crate) const SCHEMA: u64 = 1;
+pub(crate) const SCHEMA: u64 = 2;
 
 /// Steps from older schemas, in order: each takes a store of the given version to the next.
-const MIGRATIONS: &[(u64, Migration)] = &[];
+const MIGRATIONS: &[(u64, Migration)] = &[
+    // Rows of the rejected index gained a field. What was kept out is judged anew when it is offered again.
+    (1, |dbs, txn| dbs.clear_rejected(txn)),
+];
 
 type Migration = fn(&Databases, &mut RwTxn<'_>) -> Result<(), StoreError>;
 
@@ -107,7 +111,7 @@ macro_rules! databases {
 
 databases! {
     events, ids, by_time, by_kind, by_author, by_author_kind, by_tag, slots, expiry, deleted_ids, deleted_slots,
-    feed, feed_removed, unjudged, rejected, rejected_hot, rejected_cold, rejected_deps, rejected_relays, state, meta,
+    feed, feed_removed, feed_wanted, unjudged, rejected, rejected_hot, rejected_cold, rejected_deps, rejected_relays, state, meta,
 }
 
 impl Databases {
@@ -120,11 +124,16 @@ impl Databases {
     }
 
     pub(crate) fn clear_rejected(&self, txn: &mut RwTxn<'_>) -> Result<(), StoreError> {
-        for database in [self.rejected, self.rejected_hot, self.rejected_cold, self.rejected_deps, self.rejected_relays]
-        {
-            database.clear(txn).map_err(from_heed)?;
-        }
-        Ok(())
+        [
+            self.rejected,
+            self.rejected_hot,
+            self.rejected_cold,
+            self.rejected_deps,
+            self.rejected_relays,
+            self.feed_wanted,
+        ]
+        .into_iter()
+        .try_for_each(|database| database.clear(txn).map_err(from_heed))
     }
 
     /// Brings an older store up to [`SCHEMA`]; `found` is `None` for a new one.

@@ -66,14 +66,14 @@ impl Drop for WriterHandle {
 impl LmdbStore {
     /// Opens the store in the directory `path`, which is created where it is to be written. Under a policy other than
     /// the one that the store was last opened with, the rejected index and the feed are void from here on, until
-    /// [`EventStore::judge_backlog`] has judged everything again.
+    /// [`EventStore::judge_backlog`] has judged everything again; and so is what relays were read for.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let opened = open(path, &options)?;
-        let shared = Arc::new(Shared { env: opened.env, dbs: opened.dbs });
+        let shared = Arc::new(Shared { env: opened.env, dbs: opened.dbs, judging: options.policy.is_some() });
         let listener = Arc::new(Mutex::new(None));
         let writer = if options.read_only {
             None
@@ -162,7 +162,7 @@ impl LocalSets for LmdbStore {
                 if let Some(row) = events::row(dbs, txn, id.as_bytes(), 0)? {
                     return Ok(Some(KnownEvent { created_at: row.created_at, stored: true }));
                 }
-                let created_at = rejected::created_at(dbs, txn, id.as_bytes())?;
+                let created_at = rejected::known_since(dbs, txn, id.as_bytes(), self.shared.judging)?;
                 Ok(created_at.map(|created_at| KnownEvent { created_at, stored: false }))
             };
             ids.iter().map(known).collect()

@@ -125,6 +125,10 @@ impl StoreTxn for LmdbTxn<'_> {
         rejected::remove(self, id)
     }
 
+    fn release(&mut self, row: &RejectedRow) -> Result<FeedSeq, StoreError> {
+        rejected::release(self, row)
+    }
+
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {
         rejected::waiting_for(self, dependency, max)
     }

@@ -305,6 +305,12 @@ impl<'t> Check<'t> {
         {
             self.report.add("meta", || format!("the feed's head is {head}, though place {place} is taken"));
         }
+        if let Some((key, _)) = self.dbs.feed_wanted.last(self.txn).map_err(from_heed)? {
+            let place = read_u64(key.get(..8).unwrap_or_default())?;
+            if place > head {
+                self.report.add("meta", || format!("the feed's head is {head}, though place {place} is taken"));
+            }
+        }
         Ok(())
     }
 }

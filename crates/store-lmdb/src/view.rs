@@ -49,12 +49,23 @@ impl<'a> LocalView<'a> {
         })
     }
 
-    fn walk<'t>(&self, txn: &'t RoTxn<'_>, range: KeyRange) -> Result<Walk<'t>, StoreError> {
+    fn walk<'t>(&self, txn: &'t RoTxn<'t>, range: KeyRange) -> Result<Walk<'t>, StoreError>
+    where
+        'a: 't,
+    {
         let dbs = &self.shared.dbs;
         Ok(Walk {
             stored: ascending(dbs.by_time, txn, &Key::new(&[]), range)?.peekable(),
-            rejected: ascending(dbs.rejected_relays, txn, &self.relay, range)?.peekable(),
+            offered: self.offered(txn, range)?.peekable(),
         })
+    }
+
+    fn offered<'t>(&self, txn: &'t RoTxn<'t>, range: KeyRange) -> Result<Offered<'t>, StoreError>
+    where
+        'a: 't,
+    {
+        let rows = ascending(self.shared.dbs.rejected_relays, txn, &self.relay, range)?;
+        Ok(Offered { shared: self.shared, txn, rows })
     }
 
     /// How many items the walk would show; at once where it would show the whole index.
@@ -64,7 +75,7 @@ impl<'a> LocalView<'a> {
         if let (Some((first, _)), Some((last, _))) = bounds
             && item_of(first).is_some_and(|first| first >= range.start)
             && item_of(last).is_some_and(|last| last < range.end)
-            && ascending(self.shared.dbs.rejected_relays, txn, &self.relay, range)?.next().is_none()
+            && self.offered(txn, range)?.next().is_none()
         {
             return by_time.len(txn).map_err(from_heed);
         }
@@ -74,9 +85,8 @@ impl<'a> LocalView<'a> {
     fn gather(&self, txn: &RoTxn<'_>, range: KeyRange) -> Result<VecSet, StoreError> {
         let mut items = Vec::new();
         self.gather_stored(txn, range, &mut items)?;
-        for offered in ascending(self.shared.dbs.rejected_relays, txn, &self.relay, range)? {
-            let (key, _) = offered.map_err(from_heed)?;
-            let item = place_of(key)?;
+        for item in self.offered(txn, range)? {
+            let item = item?;
             let row = rejected::row(&self.shared.dbs, txn, &item.id)?;
             if row.is_some_and(|row| matches_row(&self.filter, &row)) {
                 items.push(item);
@@ -126,27 +136,59 @@ fn place_of(key: &[u8]) -> Result<ItemKey, StoreError> {
     item_of(key).ok_or_else(|| StoreError::Corrupt("an index key is too short".to_owned()))
 }
 
-/// Stored events and rejected rows in one ascending order, each place once.
+/// What the relay offered, and is known and kept out.
+struct Offered<'t> {
+    shared: &'t Shared,
+    txn: &'t RoTxn<'t>,
+    rows: Ascending<'t>,
+}
+
+impl Iterator for Offered<'_> {
+    type Item = Result<ItemKey, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Shared { dbs, judging, .. } = self.shared;
+        loop {
+            let item = match self.rows.next()?.map_err(from_heed).and_then(|(key, _)| place_of(key)) {
+                Ok(item) => item,
+                Err(error) => return Some(Err(error)),
+            };
+            // In a store that judges, what has a key here is known: its row need not be read.
+            match if *judging { Ok(Some(0)) } else { rejected::known_since(dbs, self.txn, &item.id, false) } {
+                Ok(Some(_)) => return Some(Ok(item)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// Stored events and what the relay offered in one ascending order, each place once.
 struct Walk<'t> {
     stored: Peekable<Ascending<'t>>,
-    rejected: Peekable<Ascending<'t>>,
+    offered: Peekable<Offered<'t>>,
 }
 
 impl Iterator for Walk<'_> {
     type Item = Result<ItemKey, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let place = |row: Option<&heed::Result<(&[u8], &[u8])>>| match row {
+        let stored = match self.stored.peek() {
             Some(Ok((key, _))) => item_of(key),
             _ => None,
         };
-        let (stored, rejected) = (place(self.stored.peek()), place(self.rejected.peek()));
-        let from_rejected = matches!((stored, rejected), (Some(a), Some(b)) if b < a) || self.stored.peek().is_none();
-        if stored.is_some() && stored == rejected {
-            self.rejected.next();
+        let offered = match self.offered.peek() {
+            Some(Ok(item)) => Some(*item),
+            _ => None,
+        };
+        let from_offered = matches!((stored, offered), (Some(a), Some(b)) if b < a) || self.stored.peek().is_none();
+        if stored.is_some() && stored == offered {
+            self.offered.next();
         }
-        let row = if from_rejected { self.rejected.next() } else { self.stored.next() };
-        row.map(|row| row.map_err(from_heed).and_then(|(key, _)| place_of(key)))
+        if from_offered {
+            return self.offered.next();
+        }
+        self.stored.next().map(|row| row.map_err(from_heed).and_then(|(key, _)| place_of(key)))
     }
 }
 

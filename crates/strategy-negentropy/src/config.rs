@@ -23,12 +23,14 @@ const MAX_FRAME: u64 = 60_000;
 impl Settings {
     pub(crate) fn read(config: &StrategyConfig) -> Result<Self, ConfigError> {
         let section = Section::new(NAME, config, &["frame_size_limit", "fetch_chunk", "concurrency", "timeout"])?;
+        let timeout_ms = section.duration_ms("timeout", 30_000, 1..=3_600_000)?;
         Ok(Self {
             frame_size_limit: section.integer("frame_size_limit", MAX_FRAME, MIN_FRAME..=MAX_FRAME)?,
-            timeout_ms: section.duration_ms("timeout", 30_000, 1..=3_600_000)?,
+            timeout_ms,
             hints: SessionHints {
                 concurrency: section.integer("concurrency", 4, 1..=64)? as usize,
                 fetch_chunk: section.integer("fetch_chunk", 256, 1..=5_000)? as usize,
+                answer_timeout_ms: timeout_ms,
             },
         })
     }

@@ -61,7 +61,7 @@ impl SyncStrategy for ReqStrategy {
     }
 
     fn hints(&self) -> SessionHints {
-        SessionHints { concurrency: CONCURRENCY, fetch_chunk: FETCH_CHUNK }
+        SessionHints { concurrency: CONCURRENCY, fetch_chunk: FETCH_CHUNK, answer_timeout_ms: self.settings.timeout_ms }
     }
 
     /// Every relay knows REQ.

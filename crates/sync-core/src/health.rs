@@ -56,16 +56,28 @@ pub struct HealthRecord {
     pub last_error: Option<String>,
 }
 
+/// A past time on the monotonic clock, in milliseconds: below 0 where it lies before the clock began.
+type Moment = i64;
+
+fn moment(now: Now) -> Moment {
+    i64::try_from(now.mono_ms).unwrap_or(Moment::MAX)
+}
+
+/// Milliseconds from `since` to `now`.
+fn elapsed(since: Moment, now: Now) -> u64 {
+    u64::try_from(moment(now).saturating_sub(since)).unwrap_or(0)
+}
+
 /// One relay's health.
 #[derive(Debug, Clone)]
 pub struct RelayHealth {
     config: HealthConfig,
     failures: u32,
-    failing_since: Option<MonoMillis>,
+    failing_since: Option<Moment>,
     retry_at: Option<MonoMillis>,
     cool_until: Option<MonoMillis>,
     connected_since: Option<MonoMillis>,
-    fault: Option<(FaultKind, MonoMillis)>,
+    fault: Option<(FaultKind, Moment)>,
     last_error: Option<String>,
 }
 
@@ -89,7 +101,10 @@ impl RelayHealth {
         let ahead = |at: u64, longest: u64| {
             now.mono_ms.saturating_add(at.saturating_sub(now.unix_s).saturating_mul(1000).min(longest))
         };
-        let behind = |at: u64| now.mono_ms.saturating_sub(now.unix_s.saturating_sub(at).saturating_mul(1000));
+        let behind = |at: u64| {
+            let away = now.unix_s.saturating_sub(at).saturating_mul(1000);
+            moment(now).saturating_sub(i64::try_from(away).unwrap_or(Moment::MAX))
+        };
         let longest = config.max_backoff_ms.max(config.dead_retry_ms).max(config.fault_memory_ms);
         Self {
             failures: record.failures,
@@ -109,12 +124,13 @@ impl RelayHealth {
             Some(ahead) => now.unix_s.saturating_add(ahead.div_ceil(1000)),
             None => now.unix_s.saturating_sub((now.mono_ms - at) / 1000),
         };
+        let past = |at: Moment| now.unix_s.saturating_sub(elapsed(at, now) / 1000);
         HealthRecord {
             failures: self.failures,
-            failing_since: self.failing_since.map(unix),
+            failing_since: self.failing_since.map(past),
             retry_at: self.retry_at.map(unix),
             cool_until: self.cool_until.map(unix),
-            fault: self.fault.map(|(kind, at)| (kind, unix(at))),
+            fault: self.fault.map(|(kind, at)| (kind, past(at))),
             last_error: self.last_error.clone(),
         }
     }
@@ -184,19 +200,19 @@ impl RelayHealth {
         self.tick(now);
         self.connected_since = None;
         self.failures = self.failures.saturating_add(1);
-        let failing_since = *self.failing_since.get_or_insert(now.mono_ms);
+        let failing_since = *self.failing_since.get_or_insert(moment(now));
         self.last_error = Some(fault.text.chars().take(Self::MAX_ERROR).collect());
 
-        let remembered = self.fault.filter(|(kind, since)| {
-            *kind == fault.kind && now.mono_ms < since.saturating_add(self.config.fault_memory_ms)
-        });
+        let remembered = self
+            .fault
+            .filter(|(kind, since)| *kind == fault.kind && elapsed(*since, now) < self.config.fault_memory_ms);
         let mut warn = false;
         self.fault = fault.kind.is_lasting().then(|| {
             warn = remembered.is_none();
-            remembered.unwrap_or((fault.kind, now.mono_ms))
+            remembered.unwrap_or((fault.kind, moment(now)))
         });
 
-        let wait = if now.mono_ms.saturating_sub(failing_since) >= self.config.dead_after_ms {
+        let wait = if elapsed(failing_since, now) >= self.config.dead_after_ms {
             self.config.dead_retry_ms
         } else if self.is_set_apart(now) {
             self.config.fault_memory_ms
@@ -224,14 +240,13 @@ impl RelayHealth {
     /// Whether a lasting fault sets the relay apart. A name that doesn't resolve may be the fault of our own resolver:
     /// that counts as lasting only when it has lasted longer than the longest back-off.
     fn is_set_apart(&self, now: Now) -> bool {
-        self.fault.is_some_and(|(kind, since)| {
-            kind != FaultKind::Dns || now.mono_ms.saturating_sub(since) >= self.config.max_backoff_ms
-        })
+        self.fault
+            .is_some_and(|(kind, since)| kind != FaultKind::Dns || elapsed(since, now) >= self.config.max_backoff_ms)
     }
 
     fn is_dead(&self, now: Now) -> bool {
         self.connected_since.is_none()
-            && self.failing_since.is_some_and(|since| now.mono_ms.saturating_sub(since) >= self.config.dead_after_ms)
+            && self.failing_since.is_some_and(|since| elapsed(since, now) >= self.config.dead_after_ms)
     }
 
     /// base · 2^(failures − 1), at most the longest; of that a random part between 80 and 100 %.
@@ -253,6 +268,20 @@ mod tests {
 
     fn fault(kind: FaultKind) -> Fault {
         Fault { kind, text: "no luck".to_owned() }
+    }
+
+    #[test]
+    fn failures_from_before_the_process_began_count() {
+        let now = Now { mono_ms: 10, unix_s: START.unix_s };
+        let lasting = Some((FaultKind::Tls, now.unix_s - 11 * 3_600));
+        let failing_since = Some(now.unix_s - 23 * 3_600);
+        let record = HealthRecord { failures: 9, failing_since, fault: lasting, ..HealthRecord::default() };
+        let mut health = RelayHealth::restore(HealthConfig::default(), record.clone(), now);
+        assert_eq!(health.record(now), record, "nothing is lost by a restart");
+        assert_eq!(health.state(now), HealthState::Degraded);
+        let later = now.plus_ms(HOUR);
+        assert!(health.on_failure(&fault(FaultKind::Tls), &mut Jitter::new(1), later), "twelve hours have passed");
+        assert_eq!(health.state(later), HealthState::Dead);
     }
 
     fn wait(health: &RelayHealth, now: Now) -> u64 {

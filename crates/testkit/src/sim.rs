@@ -6,6 +6,7 @@
 //! step; when all troubles have ended the store must hold what the world's reference accepts. [`run`] with the same
 //! seed does the same again.
 
+mod attempt;
 mod check;
 mod judge;
 mod peer;

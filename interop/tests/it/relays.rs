@@ -47,6 +47,29 @@ async fn rs_relay_answers_and_has_no_nip_77() {
     takes_and_serves(&RsRelay::start(folder.path())).await;
 }
 
+/// Whether a REQ that asks for nothing stored is answered before a later one is.
+async fn ends_what_is_empty(relay: &dyn Relay) -> bool {
+    let mut client = Client::connect(&relay.url()).await;
+    client.send(&json!(["REQ", "nothing", { "limit": 0 }])).await;
+    client.send(&json!(["REQ", "later", { "limit": 1 }])).await;
+    let mut ended = false;
+    loop {
+        let answer = client.receive().await;
+        match (answer[0].as_str(), answer[1].as_str()) {
+            (Some("EOSE"), Some("nothing")) => ended = true,
+            (Some("EOSE"), Some("later")) => return ended,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_zero_is_ended_by_one_of_them_only() {
+    assert!(ends_what_is_empty(&RelayBuilderRelay::start().await).await);
+    let folder = TempDir::new().expect("a temporary folder");
+    assert!(!ends_what_is_empty(&RsRelay::start(folder.path())).await);
+}
+
 /// What the other tests rest on: a relay serves what it takes of the real events, and says no to the rest.
 async fn serves_what_it_takes(relay: &dyn Relay) {
     let Some(file) = events::data("general.jsonl.gz") else { return };

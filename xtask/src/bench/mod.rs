@@ -3,7 +3,10 @@
 //! A scenario is a name, a line about it, and a function that yields rows; it is listed in [`SCENARIOS`].
 
 mod import;
+mod plan;
+mod sync;
 mod table;
+mod work;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +17,26 @@ use serde::Serialize;
 use crate::run::{Failure, release_binary, target_directory};
 
 /// Every scenario, in the order they run.
-const SCENARIOS: &[Scenario] =
-    &[Scenario { name: "import", about: "events from a file into an empty store, and again", run: import::run }];
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "sync",
+        about: "one relay on this machine, in another process; medians of three",
+        run: sync::speed,
+    },
+    Scenario { name: "memory", about: "anonymous memory of a cold sync by negentropy", run: sync::memory },
+    Scenario { name: "import", about: "events from a file into an empty store, and again", run: import::run },
+    Scenario {
+        name: "plan",
+        about: "what is wanted, minus what is confirmed: 500 relays at 10,000 repositories",
+        run: plan::run,
+    },
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Scenarios to run; all of them where none is named
     scenarios: Vec<String>,
-    /// Events as JSON lines, for the scenarios that read a file
+    /// Events as JSON lines, for `import`, instead of generated ones
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
     /// One JSON document instead of a table

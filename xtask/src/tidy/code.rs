@@ -32,7 +32,7 @@ const UNBOUNDED: &[&str] = &[
     "UnboundedReceiver",
 ];
 
-/// Macros that stand for missing or forgotten work.
+/// What stands for missing or forgotten work.
 const UNFINISHED: &[&str] = &[concat!("to", "do!"), "unimplemented!", "dbg!", "#[ignore"];
 
 /// Words that announce missing work, in comments or code.

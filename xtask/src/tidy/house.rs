@@ -16,7 +16,7 @@ const LICENCE: &str = "MIT OR Apache-2.0";
 const LICENCE_FILES: &[&str] = &["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// What a newcomer types first: to see it work, and to know that a change is good.
-const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo xtask ci"];
+const README_COMMANDS: &[&str] = &["cargo run --release -- demo", "cargo test --workspace"];
 
 pub(super) fn check_source(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -67,9 +67,31 @@ pub(super) fn check_files(root: &Path, workspace: &Workspace) -> Vec<Finding> {
 }
 
 fn check_readme(text: &str) -> Vec<Finding> {
-    let missing = README_COMMANDS.iter().filter(|command| !text.lines().any(|line| line.contains(*command)));
-    let why = "what a newcomer types first stands in the README";
-    missing.map(|command| Finding::new("README.md", 0, format!("`{command}` is missing"), why)).collect()
+    let commands = commands(text);
+    let why = "what a newcomer types first is what the README shows first, in this order";
+    let expected = README_COMMANDS.iter().enumerate();
+    expected
+        .filter_map(|(place, expected)| {
+            let (line, found) = commands.get(place).copied().unwrap_or((0, ""));
+            let what = || format!("command {} is `{found}`, not `{expected}`", place + 1);
+            (found != *expected).then(|| Finding::new("README.md", line, what(), why))
+        })
+        .collect()
+}
+
+/// The commands of a page's blocks of console or shell, in order, each with its line.
+fn commands(text: &str) -> Vec<(usize, &str)> {
+    let mut commands = Vec::new();
+    let (mut in_block, mut in_shell) = (false, false);
+    for (line, text) in (1..).zip(text.lines().map(str::trim)) {
+        if let Some(language) = text.strip_prefix("```") {
+            in_block = !in_block;
+            in_shell = in_block && ["console", "sh", "bash", "shell"].contains(&language);
+        } else if in_shell && !text.is_empty() {
+            commands.push((line, text.strip_prefix("$ ").unwrap_or(text)));
+        }
+    }
+    commands
 }
 
 fn shares_lints(manifest: &str) -> bool {
@@ -109,8 +131,23 @@ mod tests {
 
     #[test]
     fn the_readme_shows_its_commands() {
-        let all = README_COMMANDS.join("\n");
-        assert_eq!(check_readme(&all), []);
-        assert_eq!(check_readme(README_COMMANDS[0]).len(), README_COMMANDS.len() - 1);
+        let page = |commands: &[&str]| {
+            let blocks = commands.iter().map(|command| format!("Do this:\n```console\n{command}\n```\n"));
+            format!("# Name\n```toml\nkey = 1\n```\n{}", blocks.collect::<String>())
+        };
+        let [first, second] = [README_COMMANDS[0], README_COMMANDS[1]];
+        let lines =
+            |commands: &[&str]| check_readme(&page(commands)).iter().map(|found| found.line).collect::<Vec<_>>();
+        let cases: [(&[&str], &[usize]); 4] = [
+            (&[first, second, "grasp-sync run"], &[]),
+            // The order counts, and nothing comes before them.
+            (&[second, first], &[7, 11]),
+            (&["git clone", first, second], &[7, 11]),
+            (&[first], &[0]),
+        ];
+        for (commands, found) in cases {
+            assert_eq!(lines(commands), found, "{commands:?}");
+        }
+        assert_eq!(lines(&[&format!("$ {first}"), second]).len(), 0, "a prompt is no part of a command");
     }
 }

@@ -46,10 +46,7 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
             let loaded = load()?;
             loaded.check_for_run()?;
             loaded.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
-            {
-                let _ = args;
-                unimplemented!()
-            }
+            run::run(args, context(loaded)?)
         }
         Command::Sync(args) => {
             if let Some(text) = registry.unknown(&args.strategies) {

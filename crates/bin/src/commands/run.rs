@@ -34,28 +34,13 @@ pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     let runtime = wiring::runtime()?;
     let cancel = CancellationToken::new();
     let result = runtime.block_on(async {
-        stop_on_signal(cancel.clone())?;
+        wiring::stop_on_signal(cancel.clone())?;
         serve(&context, store.clone(), metrics, shown(), cancel).await
     });
     runtime.shutdown_timeout(LAST_WORDS);
     store.close()?;
     tracing::info!("stopped");
     result.map(|()| Exit::Done)
-}
-
-fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| CliError::Failed(format!("can't listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
-            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-        }
-        cancel.cancel();
-    });
-    Ok(())
 }
 
 /// Status and health before there are any.
@@ -95,7 +80,7 @@ pub(super) async fn serve(
         tracing::info!(%address, "service.listen: this version does not serve the store to others, nothing listens there");
     }
     let shared = wiring::shared(config, store, metrics)?;
-    let connector = Arc::new(wiring::connector(config)?);
+    let connector = wiring::connector(config)?;
     daemon::run(daemon_config(context), connector, shared, shown, cancel).await?;
     if let Some(endpoint) = endpoint
         && let Ok(Err(error)) = endpoint.await

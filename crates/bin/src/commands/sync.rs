@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sync_core::model::{Fallback, RelayUrl, SyncMethod};
 use sync_core::store::EventStore;
 use sync_core::strategy::Window;
-use sync_core::transport::{Connector, Target};
+use sync_core::transport::Target;
 use telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -96,20 +96,18 @@ async fn sync_all(
     store: Arc<store_lmdb::LmdbStore>,
     metrics: Metrics,
 ) -> Result<Exit, CliError> {
-    let config = &context.config;
-    let connector: Arc<dyn Connector> = Arc::new(wiring::connector(config)?);
-    let shared = wiring::shared(config, store.clone(), metrics)?;
-    let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
-    });
-    let started = Instant::now();
     let mut relays = args.relays.clone();
     relays.sort_unstable();
     relays.dedup();
+    let mut config = context.config.clone();
+    // The bound is on what announcements bring; all of these were named by a person.
+    config.limits.max_connections_per_host = config.limits.max_connections_per_host.max(relays.len());
+    let config = &config;
+    let connector = wiring::connector(config)?;
+    let shared = wiring::shared(config, store.clone(), metrics)?;
+    let cancel = CancellationToken::new();
+    wiring::stop_on_signal(cancel.clone())?;
+    let started = Instant::now();
     let mut running = JoinSet::new();
     for relay in relays {
         let names: &[SyncMethod] =
@@ -233,8 +231,8 @@ fn tell(args: &SyncArgs, line: &Line) -> Result<(), CliError> {
         return print(&format!("{text}\n"));
     }
     for Fallback { from, to, reason } in &line.fallbacks {
-        let next = if to.is_empty() { "nothing" } else { to };
-        say(format_args!("{}: {from} passed over for {next}: {}", line.relay, plain(reason)));
+        let next = if to.is_empty() { "nothing is left to try" } else { &format!("going on by {to}") };
+        say(format_args!("{}: {from} gave up, {next}: {}", line.relay, plain(reason)));
     }
     let status = match line.status {
         Status::Complete => "complete",

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use sync_core::model::kinds;
-use sync_core::store::{EventStore, FeedChange, FeedPage, FeedSeq};
+use sync_core::store::{EventStore, FeedPage, FeedSeq};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -30,10 +29,7 @@ pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedP
             Ok(Ok(mut page)) => {
                 let more = page.upto < page.head;
                 after = page.upto;
-                page.entries.retain(|entry| match &entry.change {
-                    FeedChange::Accepted(event) => is_of_interest(event.kind.as_u16()),
-                    FeedChange::Removed { kind, .. } => is_of_interest(*kind),
-                });
+                page.entries.retain(|entry| entry.change.is_of_interest());
                 if told != Some(after) {
                     told = Some(after);
                     if pages.send(page).await.is_err() {
@@ -56,9 +52,4 @@ pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedP
             changed = woken.changed() => if changed.is_err() { return },
         }
     }
-}
-
-/// What changes what is wanted (SPEC §9).
-fn is_of_interest(kind: u16) -> bool {
-    matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind)
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::local::blocking;
+use crate::trouble::Trouble;
 
 /// What connections may have told before the manager hears it.
 const EVENTS: usize = 1_024;
@@ -101,7 +102,8 @@ pub async fn run(
         tracing::warn!("{problem}");
     }
 
-    let (persister, persisting) = persist::start(Arc::clone(&store), shown.health.clone());
+    let persist_trouble = Trouble::default();
+    let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
     let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, cancel.clone()));
     let (events, mut happened) = mpsc::channel(EVENTS);
@@ -113,6 +115,8 @@ pub async fn run(
         shared,
         shown,
         persister,
+        unsaved: Vec::new(),
+        persist_trouble,
         events,
         attempts,
         relays: HashMap::new(),
@@ -132,7 +136,10 @@ pub async fn run(
             Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
             Some(_) = daemon.tasks.join_next() => {}
             () = sleep_until(deadline), if deadline.is_some() => daemon.take(ManagerInput::Timeout),
-            _ = tick.tick() => daemon.show(),
+            _ = tick.tick() => {
+                daemon.persist(Vec::new());
+                daemon.show();
+            }
         }
     }
 
@@ -156,6 +163,10 @@ pub async fn run(
     daemon.show();
     daemon.tasks.abort_all();
     following.abort();
+    let unsaved = std::mem::take(&mut daemon.unsaved);
+    if !unsaved.is_empty() && daemon.persister.send(unsaved).await.is_err() {
+        tracing::error!("the persister has ended; the last state is not written");
+    }
     drop(daemon);
     if let Err(error) = persisting.await {
         tracing::error!(%error, "the persister ended badly");
@@ -198,6 +209,9 @@ struct Daemon {
     shared: Shared,
     shown: Shown,
     persister: mpsc::Sender<persist::Job>,
+    /// Records that the persister had no room for.
+    unsaved: persist::Job,
+    persist_trouble: Trouble,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
@@ -259,7 +273,6 @@ impl Daemon {
                     dry_run: false,
                     rate_limit_cooldown_ms: u64::try_from(self.config.rate_limit_cooldown.as_millis())
                         .unwrap_or(u64::MAX),
-                    request_timeout_ms: driver::REQUEST_TIMEOUT_MS,
                     max_future_s: self.config.max_future_s,
                     seed: self.config.seed,
                 };
@@ -342,10 +355,23 @@ impl Daemon {
         }
     }
 
-    fn persist(&self, writes: persist::Job) {
-        if self.persister.try_send(writes).is_err() {
-            // Records are written again with the relay's next change.
-            tracing::error!("the store takes no state; it will be written with the next change");
+    /// Hands records to the persister. What it has no room for waits here, the last version of each, in order.
+    fn persist(&mut self, mut writes: persist::Job) {
+        if self.unsaved.is_empty() && !writes.is_empty() {
+            match self.persister.try_send(writes) {
+                Ok(()) => return,
+                Err(error) => writes = error.into_inner(),
+            }
+        }
+        for write in writes {
+            self.unsaved.retain(|older| (older.table, &older.key) != (write.table, &write.key));
+            self.unsaved.push(write);
+        }
+        if self.unsaved.is_empty() {
+            return;
+        }
+        if let Ok(room) = self.persister.try_reserve() {
+            room.send(std::mem::take(&mut self.unsaved));
         }
     }
 
@@ -355,17 +381,19 @@ impl Daemon {
         report.version.clone_from(&self.config.version);
         let store = &self.shared.store;
         let metrics = &self.shared.metrics;
-        match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
+        let read = match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
             Ok((events, (hot, cold))) => {
                 report.totals.store_events = events;
                 metrics.store_events(events);
                 metrics.rejected_index(Tier::Hot, hot);
                 metrics.rejected_index(Tier::Cold, cold);
+                None
             }
-            Err(error) => {
-                self.shown.health.send_replace(Health::Failing(error.to_string()));
-            }
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(|| self.persist_trouble.text());
+        let health = trouble.map_or(Health::Ok, Health::Failing);
+        self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
         metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
         self.shown.status.send_replace(Arc::new(report));
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use sync_core::store::{EventStore, StateWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Health;
+use crate::trouble::Trouble;
 
 /// Records that are written together.
 pub(super) type Job = Vec<StateWrite>;
@@ -15,18 +15,20 @@ pub(super) type Job = Vec<StateWrite>;
 const QUEUE: usize = 256;
 
 /// Starts the persister; it ends when the sender is dropped and everything is written.
-pub(super) fn start(store: Arc<dyn EventStore>, health: watch::Sender<Health>) -> (mpsc::Sender<Job>, JoinHandle<()>) {
+pub(super) fn start(store: Arc<dyn EventStore>, trouble: Trouble) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, mut jobs) = mpsc::channel::<Job>(QUEUE);
     let task = tokio::task::spawn_blocking(move || {
-        while let Some(job) = jobs.blocking_recv() {
+        while let Some(mut job) = jobs.blocking_recv() {
+            // What has gathered meanwhile goes into the same commit.
+            while let Ok(more) = jobs.try_recv() {
+                job.extend(more);
+            }
             match store.write_state(job) {
-                Ok(()) => {
-                    health.send_if_modified(|health| std::mem::replace(health, Health::Ok) != Health::Ok);
-                }
-                Err(error) => {
+                Ok(()) => trouble.clear(),
+                Err(error) if trouble.raise(&error) => {
                     tracing::error!(%error, "can't write the state of the synchronisation");
-                    health.send_replace(Health::Failing(error.to_string()));
                 }
+                Err(_) => {}
             }
         }
     });

@@ -2,7 +2,7 @@
 
 use nostr::event::{Kind, Signature, Tag};
 use nostr::types::Timestamp;
-use sync_core::admission::{DeferReason, RejectReason};
+use sync_core::admission::{AdmissionConfig, AdmissionPolicy, DeferReason, RejectReason};
 use sync_core::model::RelayUrl;
 use sync_core::store::{FeedChange, LocalSets};
 use sync_core::strategy::{KeyRange, Window};
@@ -12,7 +12,9 @@ use crate::{LmdbStore, Options};
 
 fn store() -> (tempfile::TempDir, LmdbStore) {
     let dir = tempfile::tempdir().expect("a directory");
-    let store = LmdbStore::open(dir.path(), Options { max_size: 16 << 20, ..Options::default() }).expect("opens");
+    let policy = Some(AdmissionPolicy::new(AdmissionConfig::default()).expect("valid"));
+    let store =
+        LmdbStore::open(dir.path(), Options { max_size: 16 << 20, policy, ..Options::default() }).expect("opens");
     (dir, store)
 }
 
@@ -57,6 +59,7 @@ fn row(number: u8, waits_for: &[Dependency], relay: Option<&str>) -> RejectedRow
         relays: relay.map(|url| RelayUrl::parse(url).expect("a relay")).into_iter().collect(),
         hot_until: 1000 + u64::from(number),
         cold_until: 2000 - u64::from(number),
+        wanted: None,
         body: (!waits_for.is_empty()).then(|| Box::new(event(number, 1, 100 + u64::from(number), &[&["t", "x"]]))),
     }
 }

@@ -6,16 +6,15 @@ use std::process::Stdio;
 use store_lmdb::LmdbStore;
 use sync_core::store::EventStore;
 
-use crate::opening::{helper, helper_dir};
-use crate::support::{assert_sound, notes, small, submit};
+use crate::opening::other_process;
+use crate::support::{assert_sound, small};
 
 #[test]
 fn a_killed_writer_leaves_a_sound_store() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut answered = 0;
     for round in 1..=3u64 {
-        let mut writer =
-            helper("crash::helper_writes_until_killed", dir.path()).stdout(Stdio::piped()).spawn().expect("runs");
+        let mut writer = other_process("write-until-killed", dir.path()).stdout(Stdio::piped()).spawn().expect("runs");
         let lines = BufReader::new(writer.stdout.take().expect("piped")).lines();
         for line in lines {
             let line = line.expect("text");
@@ -34,17 +33,4 @@ fn a_killed_writer_leaves_a_sound_store() {
         assert_sound(&store);
     }
     assert!(answered > 0);
-}
-
-#[test]
-#[ignore = "the other process of a test"]
-fn helper_writes_until_killed() {
-    let store = LmdbStore::open(helper_dir(), small()).expect("opens");
-    let mut next = store.event_count().expect("reads");
-    println!();
-    while next < 60_000 {
-        submit(&store, notes(next..next + 20)).expect("stored");
-        next += 20;
-        println!("stored {next}");
-    }
 }

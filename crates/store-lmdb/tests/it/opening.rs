@@ -9,15 +9,14 @@ use sync_core::store::{EventStore, StateTable, StateWrite, StoreError};
 use crate::support::{NOW, assert_sound, ids, notes, open, query, small, submit};
 use crate::verifying::damage;
 
-/// Runs one of the `helper_` tests below in a process of its own, on the store in `dir`.
-pub(crate) fn helper(name: &str, dir: &std::path::Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]).env("STORE_DIR", dir);
+/// The example `other_process` in a role of its own, on the store in `dir`. Cargo builds examples with the tests.
+pub(crate) fn other_process(role: &str, dir: &std::path::Path) -> Command {
+    let here = std::env::current_exe().expect("this binary");
+    let built = here.parent().and_then(std::path::Path::parent).expect("cargo's folder");
+    let mut command =
+        Command::new(built.join("examples").join(format!("other_process{}", std::env::consts::EXE_SUFFIX)));
+    command.arg(role).arg(dir);
     command
-}
-
-pub(crate) fn helper_dir() -> std::path::PathBuf {
-    std::env::var_os("STORE_DIR").expect("run by another test, which sets STORE_DIR").into()
 }
 
 fn write(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateWrite {
@@ -77,21 +76,11 @@ fn nothing_is_created_for_reading() {
 fn a_reader_in_another_process_sees_what_the_writer_commits() {
     let (dir, store) = open(small());
     submit(&store, notes(0..100)).expect("stored");
-    let output = helper("opening::helper_reader", dir.path()).output().expect("runs");
+    let output = other_process("read", dir.path()).output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("read 100 events"), "{output:?}");
     submit(&store, notes(100..120)).expect("the writer goes on");
     assert_eq!(ids(&query(&store, &[Filter::new()], NOW)).len(), 120);
-}
-
-#[test]
-#[ignore = "the other process of a test"]
-fn helper_reader() {
-    let store = LmdbStore::open(helper_dir(), Options { read_only: true, ..small() }).expect("opens beside the writer");
-    println!("read {} events", query(&store, &[Filter::new()], NOW).len());
-    let refused = submit(&store, notes(0..1)).expect_err("nothing can be written");
-    assert!(matches!(&refused, StoreError::Io(text) if text.contains("reading only")), "{refused}");
-    assert_sound(&store);
 }
 
 #[test]
@@ -107,7 +96,7 @@ fn compaction_keeps_everything_and_wants_to_be_alone() {
     submit(&store, notes(3000..3100)).expect("and writes to it");
     assert_sound(&store);
 
-    let mut reader = helper("opening::helper_holds_open", dir.path());
+    let mut reader = other_process("hold-open", dir.path());
     let mut reader =
         reader.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("runs");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(reader.stdout.take().expect("piped")));
@@ -118,14 +107,6 @@ fn compaction_keeps_everything_and_wants_to_be_alone() {
     assert!(reader.wait().expect("ends").success());
     let store = LmdbStore::open(dir.path(), small()).expect("is as it was");
     assert_eq!(store.event_count().expect("reads"), 3100);
-}
-
-#[test]
-#[ignore = "the other process of a test"]
-fn helper_holds_open() {
-    let _store = LmdbStore::open(helper_dir(), Options { read_only: true, ..small() }).expect("opens");
-    println!("\nholding");
-    std::io::stdin().read_line(&mut String::new()).expect("until the end");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use nostr::key::PublicKey;
 use nostr::types::Timestamp;
 use store_lmdb::{LmdbStore, Options};
 use sync_core::intake::IntakeConfig;
+use sync_core::model::RelayUrl;
 use sync_core::store::{EventStore, IntakeOutcome, StoreError, Submission};
 use tempfile::TempDir;
 
@@ -59,8 +60,21 @@ pub(crate) fn open(options: Options) -> (TempDir, LmdbStore) {
 }
 
 pub(crate) fn submit(store: &LmdbStore, events: Vec<Event>) -> Result<Vec<IntakeOutcome>, StoreError> {
+    send(store, Submission { events, offered: Vec::new(), relay: None, now: NOW })
+}
+
+/// Submits what `relay` sent at `now`.
+pub(crate) fn offer(
+    store: &LmdbStore,
+    relay: &RelayUrl,
+    events: Vec<Event>,
+    now: u64,
+) -> Result<Vec<IntakeOutcome>, StoreError> {
+    send(store, Submission { events, offered: Vec::new(), relay: Some(relay.clone()), now })
+}
+
+fn send(store: &LmdbStore, submission: Submission) -> Result<Vec<IntakeOutcome>, StoreError> {
     let (answer, answers) = sync_channel(1);
-    let submission = Submission { events, offered: Vec::new(), relay: None, now: NOW };
     store.submit(submission, Box::new(move |outcomes| answer.send(outcomes).expect("somebody waits")))?;
     answers.recv().expect("every submission is answered")
 }

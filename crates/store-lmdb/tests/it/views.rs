@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 
 use nostr::event::Event;
 use proptest::prelude::*;
+use store_lmdb::{LmdbStore, Options};
+use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
 use sync_core::model::RelayUrl;
-use sync_core::store::{EventStore, LocalSets};
+use sync_core::store::{EventStore, IntakeOutcome, LocalSets};
 use sync_core::strategy::{ItemKey, KeyRange, SetView, VecSet, Window};
 
-use crate::support::{event, filter, open, small, submit};
+use crate::support::{NOW, assert_sound, event, filter, offer, open, small, submit};
 
 const FILTERS: [&str; 6] = [
     "{}",
@@ -71,6 +73,37 @@ proptest! {
             prop_assert_eq!(view.split(range, parts), model.split(range, parts));
         }
     }
+}
+
+#[test]
+fn without_a_policy_what_only_a_policy_kept_out_is_neither_known_nor_shown() {
+    let (dir, store) = open(Options { policy: Some(policy()), ..small() });
+    let issue = event(1, 1, 1621, NOW - 60, &[&["a", "30617:x:y"]]);
+    let list = event(2, 1, 10317, NOW - 50, &[&["g", "wss://elsewhere.example"]]);
+    let (old, new) = (event(3, 1, 30618, NOW - 40, &[&["d", "r"]]), event(4, 1, 30618, NOW - 30, &[&["d", "r"]]));
+    let all = vec![issue.clone(), list.clone(), new.clone(), old.clone()];
+    offer(&store, &relay(), all, NOW).expect("kept out");
+    let known = |store: &LmdbStore| -> Vec<bool> {
+        let ids = [issue.id, list.id, new.id, old.id];
+        store.known(&ids).expect("reads").into_iter().map(|known| known.is_some()).collect()
+    };
+    let count = |store: &LmdbStore, json: &str| store.view(&filter(json), Window::ALL, &relay()).count(KeyRange::ALL);
+    assert_eq!(known(&store), [true; 4]);
+    assert_eq!((count(&store, "{}"), count(&store, r#"{"kinds":[1621,10317,30618]}"#)), (4, 4));
+    drop(store);
+
+    let store = LmdbStore::open(dir.path(), small()).expect("opens");
+    assert_eq!(known(&store), [false, false, false, true], "a superseded version is superseded under any policy");
+    assert_eq!((count(&store, "{}"), count(&store, r#"{"kinds":[1621,10317,30618]}"#)), (1, 1));
+    let items = items(&*store.view(&filter("{}"), Window::ALL, &relay()), KeyRange::ALL);
+    assert_eq!(items, [ItemKey::new(NOW - 40, &old.id)]);
+    assert_eq!(submit(&store, vec![issue, list, new]), Ok(vec![IntakeOutcome::Stored; 3]));
+    assert_sound(&store);
+}
+
+fn policy() -> AdmissionPolicy {
+    let config = AdmissionConfig { domains: vec!["git.example.com".to_owned()], ..AdmissionConfig::default() };
+    AdmissionPolicy::new(config).expect("a domain")
 }
 
 #[test]

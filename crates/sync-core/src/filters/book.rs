@@ -53,6 +53,11 @@ impl ChunkLimits {
         }
     }
 
+    /// How many ids fit into one filter, at least 1.
+    pub fn ids_per_filter(&self) -> usize {
+        self.size.min(self.chunk_bytes() / ID_BYTES).max(1)
+    }
+
     /// Bytes of values in one filter: half a message, since a reconciliation's payload travels with its filter.
     fn chunk_bytes(&self) -> usize {
         self.max_bytes / 2 - FRAME_OVERHEAD

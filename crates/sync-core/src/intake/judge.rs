@@ -71,7 +71,8 @@ impl Step<'_> {
         }
     }
 
-    /// Draws the consequences that are still open. Without a policy there are none.
+    /// Draws the consequences that are still open. Without a policy there are none: what was stored instead of an
+    /// announcement, or to delete it, is judged later, and its group with it.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         let Some(policy) = self.policy else { return Ok(()) };
         loop {
@@ -83,6 +84,21 @@ impl Step<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Without a policy, for groups that lost an announcement to nothing that will be judged: takes the acceptance from the
+    /// rest, by storing each anew. What is stored without a policy waits to be judged.
+    pub(super) fn leave_to_be_judged(&mut self) -> Result<(), StoreError> {
+        for identifier in std::mem::take(&mut self.shaken) {
+            for event in self.txn.announcements(&identifier, MAX_GROUP)? {
+                if self.is_accepted(&event.id)? {
+                    self.txn.retract(&event.id, kinds::ANNOUNCEMENT, RepoAddress::of_event(&event).as_ref())?;
+                    self.txn.remove(&event.id)?;
+                    self.txn.insert(&event, refs::expiration_of(&event))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the rules say of anything but an announcement: those are for [`Self::settle`].
@@ -220,11 +236,16 @@ impl Step<'_> {
     /// The body of an event that waits, if it may be stored. A row without a body is released.
     fn waiting_body(&mut self, id: &EventId) -> Result<Option<Event>, StoreError> {
         let Some(row) = self.txn.rejected(id)? else { return Ok(None) };
-        if row.deferred.is_none() && row.rejected != Some(RejectReason::NotListed) {
+        let may_be_stored = row.deferred.is_some() || row.rejected == Some(RejectReason::NotListed);
+        if !may_be_stored || row.wanted.is_some() {
             return Ok(None);
         }
         let Some(event) = row.body else {
-            self.txn.release(&row)?;
+            if row.relays.is_empty() {
+                self.txn.remove_rejected(id)?;
+            } else {
+                self.txn.release(&row)?;
+            }
             return Ok(None);
         };
         if let Some(reason) = self.screen(&event)? {

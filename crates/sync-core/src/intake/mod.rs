@@ -10,7 +10,8 @@
 //!   goes; members that are no longer reached leave the store and wait, as everything does that may still be named.
 //!   An announcement that nothing accepted names yet is deferred where the policy can accept any at all, else rejected.
 //! - **What waits** is judged again when what it waits for is accepted: by a work list, never by recursion. Rows whose
-//!   body is gone are let go of ([`StoreTxn::release`]), so that their events count as unknown, and are fetched again.
+//!   body is gone are let go of ([`StoreTxn::release`]): their events count as unknown, and the feed tells that they are
+//!   wanted from the relays that offered them. It tells so until they are known again or the row's time is up.
 //! - **Acceptance stands.** A withdrawn repository or a deleted event takes no others with it: what was accepted by way
 //!   of it stays.
 //!

@@ -52,8 +52,11 @@ impl<'a> Step<'a> {
         relay: Option<&RelayUrl>,
     ) -> Result<Option<IntakeOutcome>, StoreError> {
         let Some(mut row) = self.txn.rejected(&event.id)? else { return Ok(None) };
-        let stands = self.policy.is_some() || row.rejected.is_some_and(RejectReason::is_lasting);
-        if !stands || row.cold_until <= self.now {
+        if row.wanted.is_some() {
+            // It is what was asked for; its row goes, or is written anew, with the verdict.
+            return Ok(None);
+        }
+        if !row.is_known(self.policy.is_some()) || row.cold_until <= self.now {
             self.txn.remove_rejected(&event.id)?;
             return Ok(None);
         }
@@ -155,6 +158,7 @@ impl<'a> Step<'a> {
             relays,
             hot_until: self.now,
             cold_until: self.now.saturating_add(self.config.cold_s),
+            wanted: None,
             body: None,
         };
         match why {
@@ -182,6 +186,7 @@ impl<'a> Step<'a> {
             rejected: Some(reason),
             deferred: None,
             waits_for: Vec::new(),
+            wanted: None,
             body: None,
             ..row
         })

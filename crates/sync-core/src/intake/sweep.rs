@@ -13,6 +13,9 @@ impl Step<'_> {
         for id in &expired {
             self.remove(id, RejectReason::Expired)?;
         }
+        if self.policy.is_none() {
+            self.leave_to_be_judged()?;
+        }
         let mut taken = expired.len();
 
         for id in self.txn.rejected_due(self.now, max.saturating_sub(taken))? {

@@ -1,5 +1,10 @@
 //! What one relay is asked, what becomes of it, and when its history is complete (SPEC §6, §7, §10).
 
+use std::collections::BTreeSet;
+
+use nostr::event::EventId;
+use nostr::filter::Filter;
+
 use super::{Env, RelayLife, latest_retry};
 use crate::filters::build_announcement_filter;
 use crate::link::LinkCommand;
@@ -18,15 +23,19 @@ pub(crate) const MAX_IN_FLIGHT: usize = 4;
 
 impl RelayLife {
     /// A batch ended. A report of a batch that isn't in flight is ignored: it was cancelled, or lost with its connection.
-    pub fn handle_batch_done(&mut self, report: &BatchReport, feed_head: FeedSeq, env: &mut Env<'_>) {
+    /// Returns whether other relays may be asked for what this one was.
+    pub fn handle_batch_done(&mut self, report: &BatchReport, feed_head: FeedSeq, env: &mut Env<'_>) -> bool {
         if report.is_cut_off() {
             // The connection is gone: `handle_disconnect`, which follows, gives the batch up, and its items are asked for
             // again on the next connection.
             self.events_stored = self.events_stored.saturating_add(report.counts.stored);
-            return;
+            return false;
         }
-        let Some(batch) = self.in_flight.remove(&report.id) else { return };
+        let Some(batch) = self.in_flight.remove(&report.id) else { return false };
         let covers = self.covers.remove(&report.id);
+        let asked = self.asked.remove(&report.id).unwrap_or_default();
+        let passed_on = !asked.is_empty();
+        env.wanted.tried(&self.url, asked.iter().copied());
         self.barrier = self.barrier.max(feed_head);
         self.settled_at = env.now.mono_ms.saturating_add(env.config.settle_ms);
         self.events_stored = self.events_stored.saturating_add(report.counts.stored);
@@ -34,8 +43,10 @@ impl RelayLife {
             self.strategy = report.methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(",");
         }
         match &report.outcome {
-            BatchOutcome::Confirmed => self.confirm(batch),
-            BatchOutcome::Failed(failures) => self.fail(batch, covers.unwrap_or_default(), failures.clone(), env),
+            BatchOutcome::Confirmed => self.confirm(batch, &asked),
+            BatchOutcome::Failed(failures) => {
+                self.fail(batch, covers.unwrap_or_default(), asked, failures.clone(), env);
+            }
         }
         let caught_up = self.catch_up.is_empty() && self.covers.is_empty() && !self.asks_announcements();
         if self.catching_up && caught_up {
@@ -43,12 +54,14 @@ impl RelayLife {
             self.catch_up_from = None;
             self.head_dirty = true;
         }
+        passed_on
     }
 
     /// What is confirmed is what the batch covered and is wanted still.
-    fn confirm(&mut self, batch: PendingBatch) {
+    fn confirm(&mut self, batch: PendingBatch, asked: &BTreeSet<EventId>) {
         let layer_1 = batch.layer == Layer::Announcements;
         self.failed.remove(layer_1, &batch.items);
+        self.failed.remove_ids(asked);
         if layer_1 && !self.state.announcements_synced {
             self.state.announcements_synced = true;
             self.head_dirty = true;
@@ -68,7 +81,14 @@ impl RelayLife {
     }
 
     /// What failed is confirmed no longer, and is read whole when it is due: that covers a failed catch-up too.
-    fn fail(&mut self, batch: PendingBatch, covers: PendingItems, mut failures: Vec<Failure>, env: &Env<'_>) {
+    fn fail(
+        &mut self,
+        batch: PendingBatch,
+        covers: PendingItems,
+        asked: BTreeSet<EventId>,
+        mut failures: Vec<Failure>,
+        env: &Env<'_>,
+    ) {
         let layer_1 = batch.layer == Layer::Announcements;
         let mut items = batch.items;
         items.repos.extend(covers.repos);
@@ -92,7 +112,7 @@ impl RelayLife {
                 text: "failed without naming what is missing".to_owned(),
             });
         }
-        let tries = self.failed.tries(layer_1, &items).saturating_add(1);
+        let tries = self.failed.tries(layer_1, &items).max(self.failed.tries_of_ids(&asked)).saturating_add(1);
         let latest = latest_retry(env);
         let retry_at = if is_withheld(&failures) {
             latest
@@ -100,11 +120,11 @@ impl RelayLife {
             let wait = env.config.retry_base_ms.saturating_mul(1 << (tries - 1).min(32)) / 1000;
             env.now.unix_s.saturating_add(wait.clamp(1, 24 * 3600)).min(latest)
         };
-        self.failed.add(FailedGroup::new(layer_1, items, failures, retry_at, tries));
+        self.failed.add(FailedGroup { ids: asked, ..FailedGroup::new(layer_1, items, failures, retry_at, tries) });
     }
 
-    /// Sends what may be sent: live subscriptions first, then layer 1, then catch-up, then what is new. Nothing during a
-    /// cool-down.
+    /// Sends what may be sent: live subscriptions first, then layer 1, then catch-up, then single events that are wanted,
+    /// then what is new. Nothing during a cool-down.
     pub(super) fn dispatch(&mut self, env: &mut Env<'_>) {
         if self.health.cooling_until(env.now).is_some() {
             return;
@@ -166,6 +186,12 @@ impl RelayLife {
                 request.filters = filters;
                 request.strategies = Some(env.config.catch_up_strategies.clone());
                 covers = Some(items);
+            } else if let Some((ids, filters)) = self.wanted_filters(env) {
+                request.reason = BatchReason::NewItems;
+                request.layer = Layer::Wanted;
+                request.filters = filters;
+                request.strategies = Some(env.config.catch_up_strategies.clone());
+                self.asked.insert(request.id, ids);
             } else {
                 let (items, filters) = self.book.cut(&mut self.planned, None, MAX_BATCH_FILTERS);
                 if filters.is_empty() {
@@ -182,6 +208,22 @@ impl RelayLife {
         Some((request, covers))
     }
 
+    /// Single events that this relay is to be asked for, with their filters.
+    fn wanted_filters(&mut self, env: &mut Env<'_>) -> Option<(BTreeSet<EventId>, Vec<Filter>)> {
+        let per_filter = self.book.limits().ids_per_filter();
+        let max = per_filter * MAX_BATCH_FILTERS;
+        let mut ids = BTreeSet::new();
+        while ids.len() < max
+            && let Some(id) = self.ask_again.pop_first()
+        {
+            ids.insert(id);
+        }
+        ids.extend(env.wanted.take(&self.url, max - ids.len()));
+        let all: Vec<EventId> = ids.iter().copied().collect();
+        let filters = all.chunks(per_filter).map(|ids| Filter::new().ids(ids.iter().copied())).collect();
+        (!ids.is_empty()).then_some((ids, filters))
+    }
+
     pub(super) fn cancel_in_flight(&mut self, env: &mut Env<'_>) {
         for id in std::mem::take(&mut self.in_flight).into_keys() {
             self.tell(LinkCommand::Cancel(id), env);
@@ -195,7 +237,11 @@ impl RelayLife {
 
     /// Nothing is in flight, and nothing waits to be.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.layer_1.is_none() && self.catch_up.is_empty() && self.planned.is_empty()
+        self.in_flight.is_empty()
+            && self.layer_1.is_none()
+            && self.catch_up.is_empty()
+            && self.planned.is_empty()
+            && self.ask_again.is_empty()
     }
 
     /// Complete, or complete but for what is named: when nothing is pending, when the feed has been folded in up to the head
@@ -204,7 +250,7 @@ impl RelayLife {
         match self.status() {
             ConnectionStatus::Syncing => {
                 let folded = self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
-                if !self.is_idle() || !folded {
+                if !self.is_idle() || env.wanted.waits_for(&self.url) || !folded {
                     return;
                 }
                 self.state.historic_sync_completed = true;

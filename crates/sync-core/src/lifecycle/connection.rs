@@ -1,11 +1,11 @@
 //! How a connection begins and ends, and what each beginning runs (SPEC §6).
 
-use super::{ConnectCase, Env, RelayLife, latest_retry};
+use super::{ConnectCase, Env, GIVEN_UP, RelayLife, latest_retry};
 use crate::filters::ChunkLimits;
 use crate::manager::ManagerOutput;
 use crate::model::{BatchReason, ConnectionStatus, FailureReason, PendingItems};
 use crate::strategy::RelayProfile;
-use crate::transport::{Fault, Target};
+use crate::transport::{Fault, FaultKind, Target};
 
 impl RelayLife {
     /// `check_reconnects` decided: connect. Only from `Disconnected`.
@@ -68,8 +68,10 @@ impl RelayLife {
             self.state.last_connected = env.now.unix_s;
             self.state.disconnected_at = Some(env.now.unix_s);
         }
-        self.forget_pending();
+        self.forget_pending(env);
         self.closing = false;
+        let given_up = Fault { kind: FaultKind::Timeout, text: GIVEN_UP.to_owned() };
+        let fault = fault.or(std::mem::take(&mut self.given_up).then_some(&given_up));
         self.give_up_at = None;
         self.daily_at = None;
         self.consolidate_by = None;
@@ -96,7 +98,7 @@ impl RelayLife {
 
     /// Reads everything anew: confirmed state cleared, layer 1 first, then what [`crate::plan::compute_actions`] says.
     pub(super) fn start_over(&mut self, reason: BatchReason, env: &mut Env<'_>) {
-        self.forget_pending();
+        self.forget_pending(env);
         self.run = reason;
         self.state.repos.clear();
         self.state.root_events.clear();
@@ -107,7 +109,7 @@ impl RelayLife {
         self.layer_1 = Some(None);
         self.book.touch_all();
         self.head_dirty = true;
-        self.failed.take_due(env.now.unix_s);
+        self.ask_again = self.failed.take_due(env.now.unix_s).ids;
         if !self.live_refused.is_empty() {
             self.miss_from(env.now.unix_s, env);
         }
@@ -135,8 +137,9 @@ impl RelayLife {
     }
 
     pub(super) fn retry_due(&mut self, env: &Env<'_>) {
-        let (announcements, _) = self.failed.take_due(env.now.unix_s);
-        if announcements && !self.asks_announcements() {
+        let due = self.failed.take_due(env.now.unix_s);
+        self.ask_again.extend(due.ids);
+        if due.announcements && !self.asks_announcements() {
             self.layer_1 = Some(None);
         }
     }
@@ -162,12 +165,14 @@ impl RelayLife {
         self.plan_everything(env);
     }
 
-    pub(super) fn forget_pending(&mut self) {
+    pub(super) fn forget_pending(&mut self, env: &mut Env<'_>) {
         self.layer_1 = None;
         self.catch_up = PendingItems::default();
         self.planned = PendingItems::default();
         self.in_flight.clear();
         self.covers.clear();
+        env.wanted.give_back(std::mem::take(&mut self.asked).into_values().flatten());
+        self.ask_again.clear();
         self.caused_by = None;
         self.catching_up = false;
     }

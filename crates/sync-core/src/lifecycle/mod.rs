@@ -12,10 +12,12 @@ pub use record::{RestoredRelay, relay_key};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use nostr::event::EventId;
+
 use crate::filters::{ChunkBook, ChunkLimits};
 use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
-use crate::manager::{ManagerConfig, ManagerOutput, RelayReport};
+use crate::manager::{ManagerConfig, ManagerOutput, RelayReport, WantedIds};
 use crate::model::{
     BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
 };
@@ -31,6 +33,8 @@ pub struct Env<'a> {
     pub config: &'a ManagerConfig,
     /// What is wanted.
     pub index: &'a RepoIndex,
+    /// Events to be fetched again by their ids, from whichever relay has room first.
+    pub wanted: &'a mut WantedIds,
     /// Where outputs go.
     pub out: &'a mut VecDeque<ManagerOutput>,
     /// For spreading things in time.
@@ -63,6 +67,10 @@ pub struct RelayLife {
     in_flight: BTreeMap<BatchId, PendingBatch>,
     /// What the catch-up batches in flight cover.
     covers: BTreeMap<BatchId, PendingItems>,
+    /// The ids that batches in flight ask for (SPEC §11).
+    asked: BTreeMap<BatchId, BTreeSet<EventId>>,
+    /// Ids that failed here, to be asked for again.
+    ask_again: BTreeSet<EventId>,
     /// The batch whose discoveries the planned items are.
     caused_by: Option<BatchId>,
     /// Live sync may have missed what was published since (unix seconds), until a catch-up from there is done.
@@ -77,6 +85,8 @@ pub struct RelayLife {
     /// A `Disconnect` is out and not answered.
     closing: bool,
     give_up_at: Option<MonoMillis>,
+    /// The attempt that is being ended was given up: that it ends is a failure of the relay.
+    given_up: bool,
     live_dirty: bool,
     live_keys: BTreeSet<LiveKey>,
     live_refused: BTreeMap<LiveKey, String>,
@@ -107,6 +117,8 @@ impl RelayLife {
             planned: PendingItems::default(),
             in_flight: BTreeMap::new(),
             covers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            ask_again: BTreeSet::new(),
             caused_by: None,
             catch_up_from: None,
             catching_up: false,
@@ -115,6 +127,7 @@ impl RelayLife {
             daily_at: None,
             closing: false,
             give_up_at: None,
+            given_up: false,
             live_dirty: false,
             live_keys: BTreeSet::new(),
             live_refused: BTreeMap::new(),
@@ -170,6 +183,11 @@ impl RelayLife {
         Progress { state: &self.state, in_flight: &self.in_flight, planned: &self.planned, failed: &self.failed }
     }
 
+    /// Whether it is asked for single events by their ids (SPEC §11).
+    pub fn is_asking_for_ids(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Whether a `Disconnect` is out and not answered.
     pub fn is_closing(&self) -> bool {
         self.closing
@@ -196,10 +214,6 @@ impl RelayLife {
                 self.miss_from(env.now.unix_s, env);
                 self.catching_up = false;
                 self.live_refused.insert(key, text);
-            }
-            LinkNotice::LiveLost { .. } => {
-                self.miss_from(env.now.unix_s, env);
-                self.catching_up = false;
             }
             LinkNotice::LiveRestored { key } => {
                 self.live_refused.remove(&key);
@@ -267,7 +281,8 @@ impl RelayLife {
         self.health.tick(env.now);
         if self.give_up_at.is_some_and(|at| at <= env.now.mono_ms) {
             self.give_up_at = None;
-            self.close("the attempt wasn't answered in time", env);
+            self.given_up = true;
+            self.close(GIVEN_UP, env);
         }
         if self.status().is_connected() && !self.closing {
             self.check_daily(env);
@@ -376,6 +391,9 @@ impl RelayLife {
         env.out.push_back(ManagerOutput::Status { relay: self.url.clone(), from, to, reason: self.reason.clone() });
     }
 }
+
+/// Why an attempt is given up that the shell has lost sight of.
+const GIVEN_UP: &str = "the attempt wasn't answered in time";
 
 /// What failed is tried again by then, unix seconds: with the next daily sync, or within a day.
 fn latest_retry(env: &Env<'_>) -> u64 {

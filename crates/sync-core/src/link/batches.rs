@@ -1,13 +1,20 @@
 //! Batches on a link: how they begin, are given up, and end.
 
+use nostr::event::EventId;
+use nostr::filter::Filter;
+
 use super::LinkOutput;
 use super::machine::RelayLink;
-use super::part::{Carried, Part, Stage};
-use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, FailureReason};
+use super::part::{Carried, Stage};
+use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, FailureReason, Layer};
+use crate::store::LocalSets;
 use crate::time::Now;
 
 impl RelayLink {
-    pub(super) fn begin(&mut self, request: BatchRequest, now: Now) {
+    pub(super) fn begin(&mut self, mut request: BatchRequest, local: &dyn LocalSets, now: Now) {
+        if request.layer == Layer::Wanted {
+            pass_over_known(&mut request.filters, local);
+        }
         let strategies = &self.config.strategies;
         let named = request.strategies.iter().flatten();
         let mut order: Vec<usize> = named
@@ -17,16 +24,7 @@ impl RelayLink {
             // Nothing was asked for, or nothing of it is configured here.
             order = (0..strategies.len()).collect();
         }
-        let carried = Carried {
-            parts: request.filters.iter().cloned().map(Part::new).collect(),
-            order,
-            until: now.unix_s.saturating_add(self.config.max_future_s),
-            methods: Vec::new(),
-            counts: Counts::default(),
-            fallbacks: Vec::new(),
-            request,
-        };
-        self.batches.insert(carried.request.id, carried);
+        self.batches.insert(request.id, Carried::new(request, order, now.unix_s, self.config.max_future_s));
     }
 
     pub(super) fn drop_batch(&mut self, batch: BatchId) {
@@ -85,10 +83,23 @@ impl RelayLink {
     }
 
     pub(super) fn report(&mut self, carried: Carried) {
+        let badness = carried.badness();
         let Carried { request, parts, methods, counts, fallbacks, .. } = carried;
-        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).collect();
+        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).chain(badness).collect();
         let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
         let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks };
         self.out.push_back(LinkOutput::BatchDone(Box::new(report)));
     }
+}
+
+/// Takes out of filters by id what came meanwhile, from wherever. What can't be read is asked for.
+fn pass_over_known(filters: &mut Vec<Filter>, local: &dyn LocalSets) {
+    for ids in filters.iter_mut().filter_map(|filter| filter.ids.as_mut()) {
+        let asked: Vec<EventId> = ids.iter().copied().collect();
+        let known = local.known(&asked).unwrap_or_default();
+        for (id, _) in asked.iter().zip(known).filter(|(_, known)| known.is_some()) {
+            ids.remove(id);
+        }
+    }
+    filters.retain(|filter| filter.ids.as_ref().is_none_or(|ids| !ids.is_empty()));
 }

@@ -11,15 +11,20 @@ use super::{LinkOutput, wire};
 use crate::model::{BatchId, FailureReason};
 use crate::response::{Meaning, Said, SaidIn, classify};
 use crate::store::LocalSets;
+use crate::strategy::SessionHints;
 use crate::time::{MonoMillis, Now};
 
 /// Uploads without an answer at once.
 const MAX_UPLOADS: usize = 64;
+/// Uploads in a row that may stay without an answer before no more are sent for a filter.
+const MAX_UNANSWERED: usize = MAX_UPLOADS;
 /// Cool-downs that one filter waits out.
 const MAX_COOL_DOWNS: u32 = 20;
 /// Why a relay may refuse an event (NIP-01).
 const OK_PREFIXES: [&str; 8] =
     ["auth-required", "blocked", "error", "invalid", "pow", "purgatory", "rate-limited", "restricted"];
+/// How long a request or an upload may stay without an answer where no strategy is left to say so.
+pub(super) const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
 /// Bytes of a request around its ids, and of each id.
 const REQ_OVERHEAD: usize = 256;
 const BYTES_PER_ID: usize = 67;
@@ -55,7 +60,7 @@ impl RelayLink {
         for batch in batches {
             let parts = self.batches.get(&batch).map_or(0, |carried| carried.parts.len());
             for part in 0..parts {
-                while self.fetches.len() < MAX_FETCHES && self.free_subs() > 0 {
+                while self.may_fetch() {
                     if !self.start_fetch(batch, part, local, now) {
                         break;
                     }
@@ -64,13 +69,33 @@ impl RelayLink {
         }
     }
 
+    /// What the strategy asks for whose turn it is on a part.
+    fn hints(&self, batch: BatchId, part: usize) -> Option<SessionHints> {
+        let carried = self.batches.get(&batch)?;
+        let strategy = carried.order.get(carried.parts.get(part)?.strategy)?;
+        Some(self.config.strategies[*strategy].hints())
+    }
+
+    /// When a request or an upload that goes out now is given up.
+    fn answer_deadline(&self, batch: BatchId, part: usize, now: Now) -> MonoMillis {
+        let timeout = self.hints(batch, part).map_or(DEFAULT_ANSWER_TIMEOUT_MS, |hints| hints.answer_timeout_ms);
+        now.mono_ms.saturating_add(timeout)
+    }
+
+    /// Whether the budget allows one more request. Where reconciliations hold all of it one may go beside them: it is
+    /// what they wait for, and their ids are a name space of their own (WIRE.md).
+    fn may_fetch(&self) -> bool {
+        let beside = || {
+            let reconciles = |sub: &Sub| matches!(sub.target, SubTarget::Session { neg: true, .. });
+            self.fetches.is_empty() && self.subs.values().any(reconciles)
+        };
+        self.fetches.len() < MAX_FETCHES && (self.free_subs() > 0 || beside())
+    }
+
     /// Ids in one request: what strategy, relay and message length allow.
     fn chunk(&self, batch: BatchId, part: usize) -> usize {
         let profile = &self.config.profile;
-        let hinted = self.batches.get(&batch).and_then(|carried| {
-            let strategy = carried.order.get(carried.parts[part].strategy)?;
-            Some(self.config.strategies[*strategy].hints().fetch_chunk)
-        });
+        let hinted = self.hints(batch, part).map(|hints| hints.fetch_chunk);
         let by_length =
             profile.max_message_length.map_or(usize::MAX, |max| max.saturating_sub(REQ_OVERHEAD) / BYTES_PER_ID);
         hinted.unwrap_or(256).min(profile.max_limit.unwrap_or(usize::MAX)).min(by_length).min(self.fetch_chunk).max(1)
@@ -111,7 +136,7 @@ impl RelayLink {
             self.touch();
             return true;
         }
-        let (id, deadline) = (self.next_fetch, now.mono_ms + self.config.request_timeout_ms);
+        let (id, deadline) = (self.next_fetch, self.answer_deadline(batch, at, now));
         self.next_fetch += 1;
         // The relay is asked by id alone; what comes must match the filter that showed the id, too.
         let asked = nostr::filter::Filter::new().ids(ids.iter().copied());
@@ -127,11 +152,13 @@ impl RelayLink {
     }
 
     pub(super) fn fetch_event(&mut self, fetch: u64, id: EventId, now: Now) {
-        if let Some(fetch) = self.fetches.get_mut(&fetch) {
-            fetch.deadline = now.mono_ms + self.config.request_timeout_ms;
-            if fetch.open.remove(&id) {
-                fetch.came += 1;
-            }
+        let Some((batch, part)) = self.fetches.get(&fetch).map(|fetch| (fetch.batch, fetch.part)) else { return };
+        let deadline = self.answer_deadline(batch, part, now);
+        if let Some(fetch) = self.fetches.get_mut(&fetch)
+            && fetch.open.remove(&id)
+        {
+            fetch.came += 1;
+            fetch.deadline = deadline;
         }
     }
 
@@ -145,7 +172,7 @@ impl RelayLink {
         let mut again = false;
         match meaning {
             Meaning::RateLimited => again = self.may_wait(batch, part),
-            Meaning::TooManyAtOnce if self.subs.len() < self.max_subs => {
+            Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
                 self.shrink(self.subs.len(), now);
                 again = true;
             }
@@ -177,8 +204,10 @@ impl RelayLink {
 
     /// Whether a part may wait out one more cool-down: a relay can't keep a batch alive by rate limits alone.
     fn may_wait(&mut self, batch: BatchId, part: usize) -> bool {
+        let cooling = self.quiet_until;
         self.part((batch, part)).is_some_and(|part| {
-            part.cool_downs += 1;
+            part.cool_downs += u32::from(part.cooling != cooling);
+            part.cooling = cooling;
             part.cool_downs <= MAX_COOL_DOWNS
         })
     }
@@ -201,7 +230,7 @@ impl RelayLink {
                     }
                     match local.event(&id) {
                         Ok(Some(event)) => {
-                            let deadline = now.mono_ms + self.config.request_timeout_ms;
+                            let deadline = self.answer_deadline(batch, at, now);
                             self.uploads.insert(id, Upload { batch, part: at, deadline });
                             if let Some(part) = self.part((batch, at)) {
                                 part.uploads += 1;
@@ -225,22 +254,25 @@ impl RelayLink {
         let Some(upload) = self.uploads.remove(&id) else { return };
         self.touch();
         let said = classify(SaidIn::Ok, text, None);
+        self.heed(&said, now);
         let may_wait = said.meaning == Meaning::RateLimited && self.may_wait(upload.batch, upload.part);
         let Some(carried) = self.batches.get_mut(&upload.batch) else { return };
         let part = &mut carried.parts[upload.part];
         part.uploads -= 1;
+        part.unanswered = 0;
         if accepted || said.meaning == Meaning::Duplicate {
             carried.counts.uploaded += 1;
             return;
         }
         if may_wait {
             part.offers.push_back(id);
-            self.quiet_until = self.quiet_until.max(now.mono_ms + self.config.rate_limit_cooldown_ms);
             return;
         }
         // Counted under the prefixes of NIP-01 alone: a relay's own words could be as many as the uploads.
         let prefix = text.split_once(':').map_or("", |(prefix, _)| prefix);
         let reason = OK_PREFIXES.iter().find(|known| **known == prefix).unwrap_or(&"other");
+        let refused = FailureReason::Refused { prefix: (*reason).to_owned() };
+        part.fail_once(refused, format!("uploads refused: {}", said.text));
         *carried.counts.upload_refused.entry((*reason).to_owned()).or_default() += 1;
     }
 
@@ -258,7 +290,11 @@ impl RelayLink {
             self.touch();
             if let Some(part) = self.part((upload.batch, upload.part)) {
                 part.uploads -= 1;
+                part.unanswered += 1;
                 part.fail_once(FailureReason::Timeout, "an upload was not answered in time");
+                if part.unanswered >= MAX_UNANSWERED {
+                    part.offers.clear();
+                }
             }
         }
     }

@@ -13,12 +13,23 @@ pub(super) enum Arrived {
     Frame(String),
 }
 
+impl Arrived {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event { .. } => 0,
+            Self::Frame(text) => text.len(),
+        }
+    }
+}
+
 /// What arrived and couldn't be acted on yet, oldest first. Tokens number everything that enters.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: VecDeque<Arrived>,
     /// Token of the front of `waiting`.
     front: Token,
+    /// Bytes of the frames that wait.
+    bytes: usize,
 }
 
 impl Inbox {
@@ -31,7 +42,13 @@ impl Inbox {
         self.waiting.len()
     }
 
+    /// Bytes of frames that wait; events are held by whoever checks them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, arrived: Arrived) -> Token {
+        self.bytes += arrived.bytes();
         self.waiting.push_back(arrived);
         self.front + self.waiting.len() as u64 - 1
     }
@@ -50,7 +67,9 @@ impl Inbox {
             return None;
         }
         self.front += 1;
-        self.waiting.pop_front()
+        let arrived = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(arrived.bytes());
+        Some(arrived)
     }
 }
 
@@ -75,7 +94,7 @@ mod tests {
         assert!(matches!(inbox.pop(), Some(Arrived::Event { .. })));
         assert!(matches!(inbox.pop(), Some(Arrived::Event { .. })));
         assert!(matches!(inbox.pop(), Some(Arrived::Frame(_))));
-        assert!(inbox.is_empty() && inbox.len() == 0);
+        assert!(inbox.is_empty() && inbox.bytes() == 0);
         inbox.answer(answer(first));
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use nostr::filter::Filter;
 use nostr::types::Timestamp;
 
+use super::fetch::DEFAULT_ANSWER_TIMEOUT_MS;
 use super::machine::{RelayLink, Sub, SubTarget};
 use super::{LinkNotice, LinkOutput, LiveKey, LiveSubscription, wire};
 use crate::response::{Meaning, Said};
+use crate::store::StoreError;
 use crate::time::{MonoMillis, Now};
 
 /// How long a refused subscription waits before it is tried again.
@@ -103,7 +105,7 @@ impl RelayLink {
             let wire = self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None });
             if let Some(live) = self.live.get_mut(&key) {
                 live.wire = Some(wire.clone());
-                live.unanswered_until = Some(now.mono_ms + self.config.request_timeout_ms);
+                live.unanswered_until = Some(now.mono_ms + DEFAULT_ANSWER_TIMEOUT_MS);
             }
             self.send(wire::req(&wire, &filters), None);
             self.outlived.extend(old);
@@ -137,6 +139,17 @@ impl RelayLink {
             if said.text.is_empty() { "closed by the relay without a word".to_owned() } else { said.text.clone() };
         let retry = if said.meaning == Meaning::RateLimited { self.config.rate_limit_cooldown_ms } else { RETRY_MS };
         self.refuse(key, text, retry, now);
+        self.close_outlived();
+    }
+
+    /// An event of a live subscription could not be stored: live sync is incomplete, and opens again later.
+    pub(super) fn live_unstored(&mut self, key: LiveKey, error: &StoreError, now: Now) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        live.unanswered_until = None;
+        if let Some(wire) = live.wire.take() {
+            self.close_sub(&wire);
+        }
+        self.refuse(key, error.to_string(), RETRY_MS, now);
         self.close_outlived();
     }
 

@@ -11,12 +11,13 @@ use super::inbox::{Arrived, Inbox};
 use super::live::Live;
 use super::part::{Carried, Part, Stage};
 use super::session::Running;
+use super::verdicts::Owner;
 use super::wire::{self, RelayFrame};
 use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
 use crate::model::{BatchId, FailureReason, RelayUrl};
 use crate::response::{Meaning, Said, SaidIn, classify};
-use crate::store::{IntakeOutcome, LocalSets, StoreError};
-use crate::strategy::{CheckVerdict, Direction, RelayProfile, StrategyOrder, SubId};
+use crate::store::LocalSets;
+use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId};
 use crate::time::{Jitter, MonoMillis, Now};
 
 /// Requests by id in flight.
@@ -37,8 +38,6 @@ pub struct LinkConfig {
     pub dry_run: bool,
     /// How long nothing is asked after the relay spoke of rate limits, milliseconds. Default 65,000 (SPEC §12).
     pub rate_limit_cooldown_ms: u64,
-    /// How long a request by id or an upload may stay without an answer, milliseconds. Default 30,000.
-    pub request_timeout_ms: u64,
     /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
     pub max_future_s: u64,
     /// For sessions that want to look random.
@@ -71,8 +70,8 @@ pub struct RelayLink {
     pub(super) config: LinkConfig,
     pub(super) out: VecDeque<LinkOutput>,
     inbox: Inbox,
-    /// Jobs whose fate (check or commit) is open, by the part that waits for them.
-    owners: HashMap<Token, (BatchId, usize)>,
+    /// Jobs whose fate (check or commit) is open, by who waits for them.
+    pub(super) owners: HashMap<Token, Owner>,
     pub(super) subs: HashMap<String, Sub>,
     next_wire: u64,
     pub(super) live: BTreeMap<LiveKey, Live>,
@@ -100,7 +99,12 @@ pub struct RelayLink {
     pub(super) quiet_until: MonoMillis,
     pub(super) jitter: Jitter,
     auth_told: bool,
-    dirty: bool,
+    /// Events and frames of no use, and good events.
+    pub(super) bad: u64,
+    pub(super) good: u64,
+    /// The shell was told to close.
+    pub(super) closing: bool,
+    pub(super) dirty: bool,
 }
 
 impl RelayLink {
@@ -132,6 +136,9 @@ impl RelayLink {
             fetch_chunk: usize::MAX,
             quiet_until: 0,
             auth_told: false,
+            bad: 0,
+            good: 0,
+            closing: false,
             dirty: false,
         }
     }
@@ -140,7 +147,7 @@ impl RelayLink {
     pub fn command(&mut self, command: LinkCommand, local: &dyn LocalSets, now: Now) {
         match command {
             LinkCommand::Live(wanted) => self.set_live(wanted, now),
-            LinkCommand::Batch(request) => self.begin(request, now),
+            LinkCommand::Batch(request) => self.begin(request, local, now),
             LinkCommand::Cancel(batch) => self.drop_batch(batch),
         }
         self.pump(local, now);
@@ -159,12 +166,12 @@ impl RelayLink {
                 }
                 let job_json = json.get().to_owned();
                 let token = self.inbox.push(Arrived::Event { wire, checked: None });
-                let store = owner.is_none() || (self.config.direction.down() && !self.config.dry_run);
-                if let Some(owner) = owner {
-                    self.owners.insert(token, owner);
-                    if let Some(part) = self.part(owner) {
-                        part.outstanding += 1;
-                    }
+                let store = matches!(owner, Some(Owner::Live(_))) || self.stores();
+                self.owners.extend(owner.map(|owner| (token, owner)));
+                if let Some(Owner::Part(batch, at)) = owner
+                    && let Some(part) = self.part((batch, at))
+                {
+                    part.outstanding += 1;
                 }
                 self.out.push_back(LinkOutput::Check(CheckJob { token, json: job_json, filters, store }));
             }
@@ -191,45 +198,13 @@ impl RelayLink {
         self.pump_if_dirty(local, now);
     }
 
-    /// Takes what became of a job's event in the store: once for each that was `New` and to be stored. Returns whether
-    /// a live subscription's event was stored.
-    pub fn settled(
-        &mut self,
-        token: Token,
-        id: EventId,
-        outcome: &Result<IntakeOutcome, StoreError>,
-        local: &dyn LocalSets,
-        now: Now,
-    ) -> bool {
-        let Some(owner) = self.owners.remove(&token) else {
-            if let Err(error) = outcome {
-                self.out.push_back(LinkOutput::Notice(LinkNotice::LiveLost { text: error.to_string() }));
-            }
-            return *outcome == Ok(IntakeOutcome::Stored);
-        };
-        let Some(carried) = self.batches.get_mut(&owner.0) else { return false };
-        match outcome {
-            Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
-            Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
-            Ok(IntakeOutcome::Deferred(reason)) => carried.reject(reason.as_str()),
-            Ok(IntakeOutcome::Rejected(reason)) => carried.reject(reason.as_str()),
-            Err(_) => carried.reject("store_error"),
-        }
-        if let Some(part) = carried.parts.get_mut(owner.1) {
-            part.outstanding -= 1;
-            match outcome {
-                Ok(IntakeOutcome::Stored | IntakeOutcome::Duplicate) => {}
-                Ok(IntakeOutcome::Deferred(_) | IntakeOutcome::Rejected(_)) => part.account(id),
-                Err(error) => part.fail_once(FailureReason::Local, error.to_string()),
-            }
-            self.dirty |= part.outstanding == 0;
-        }
-        self.pump_if_dirty(local, now);
-        false
-    }
-
     /// To be called when the moment of [`next_timeout`](Self::next_timeout) has come.
     pub fn timeout(&mut self, local: &dyn LocalSets, now: Now) {
+        for part in self.batches.values_mut().flat_map(|carried| &mut carried.parts) {
+            if part.not_before <= now.mono_ms {
+                part.not_before = 0;
+            }
+        }
         self.session_timeouts(local, now);
         self.request_timeouts(now);
         self.retries_due(now);
@@ -265,7 +240,7 @@ impl RelayLink {
 
     /// When to call [`timeout`](Self::timeout), and what for. Changes by any input.
     pub fn next_timeout(&self) -> Option<(MonoMillis, &'static str)> {
-        let sessions = self.sessions.values().filter_map(|running| running.session.next_timeout());
+        let sessions = self.sessions.values().filter_map(Running::deadline);
         let fetches = self.fetches.values().map(|fetch| (fetch.deadline, "request by id"));
         let uploads = self.uploads.values().map(|upload| (upload.deadline, "upload"));
         let live = self.live_deadline().map(|at| (at.max(self.quiet_until), "live subscription"));
@@ -284,64 +259,25 @@ impl RelayLink {
         self.inbox.len()
     }
 
+    /// Bytes of frames that wait for checks, events aside: their bytes are the shell's to count.
+    pub fn backlog_bytes(&self) -> usize {
+        self.inbox.bytes()
+    }
+
     /// Whether a batch is under way.
     pub fn is_busy(&self) -> bool {
         !self.batches.is_empty()
-    }
-
-    fn owner_of(&self, target: SubTarget) -> Option<(BatchId, usize)> {
-        match target {
-            SubTarget::Live(_) => None,
-            SubTarget::Session { session, .. } => {
-                self.sessions.get(&session).map(|running| (running.batch, running.part))
-            }
-            SubTarget::Fetch(fetch) => self.fetches.get(&fetch).map(|fetch| (fetch.batch, fetch.part)),
-        }
     }
 
     pub(super) fn part(&mut self, (batch, part): (BatchId, usize)) -> Option<&mut Part> {
         self.batches.get_mut(&batch)?.parts.get_mut(part)
     }
 
-    /// An event whose check has come back, in the order of the wire.
-    fn on_event(&mut self, wire: &str, checked: Checked, local: &dyn LocalSets, now: Now) {
-        let Checked { token, id, created_at, verdict } = checked;
-        let stores = self.config.direction.down() && !self.config.dry_run;
-        if verdict != CheckVerdict::New || !stores {
-            if let Some(owner) = self.owners.remove(&token)
-                && let Some(carried) = self.batches.get_mut(&owner.0)
-            {
-                match verdict {
-                    CheckVerdict::New => {}
-                    CheckVerdict::Known => carried.counts.duplicate += 1,
-                    CheckVerdict::Bad(reason) => carried.reject(reason.as_str()),
-                }
-                if let Some(part) = carried.parts.get_mut(owner.1) {
-                    part.outstanding -= 1;
-                    if matches!(verdict, CheckVerdict::Bad(_)) {
-                        part.account(id);
-                    }
-                    self.dirty |= part.outstanding == 0;
-                }
-            }
-            if let CheckVerdict::Bad(reason) = verdict {
-                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason }));
-            }
-        }
-        let Some(target) = self.subs.get(wire).map(|sub| sub.target) else { return };
-        match target {
-            SubTarget::Live(key) => self.live_heard(wire, key),
-            SubTarget::Session { session, sub, .. } => {
-                self.session_event(session, sub, id, created_at, verdict, local, now)
-            }
-            SubTarget::Fetch(fetch) => self.fetch_event(fetch, id, now),
-        }
-    }
-
     /// A frame whose turn has come.
     fn act_on(&mut self, text: &str, local: &dyn LocalSets, now: Now) {
         let Some(frame) = RelayFrame::parse(text) else {
             self.out.push_back(LinkOutput::Notice(LinkNotice::Garbage));
+            self.rubbish("can't be read");
             return;
         };
         let bytes = text.len() as u64;
@@ -401,13 +337,11 @@ impl RelayLink {
     }
 
     /// What concerns the whole connection, whatever it answers.
-    fn heed(&mut self, said: &Said, now: Now) {
-        if said.meaning == Meaning::RateLimited {
-            let until = now.mono_ms + self.config.rate_limit_cooldown_ms;
-            if self.quiet_until <= now.mono_ms {
-                self.out.push_back(LinkOutput::Notice(LinkNotice::RateLimited { text: said.text.clone() }));
-            }
-            self.quiet_until = self.quiet_until.max(until);
+    pub(super) fn heed(&mut self, said: &Said, now: Now) {
+        // What is said during a cool-down speaks of what was asked before it, and doesn't lengthen it.
+        if said.meaning == Meaning::RateLimited && self.quiet_until <= now.mono_ms {
+            self.quiet_until = now.mono_ms + self.config.rate_limit_cooldown_ms;
+            self.out.push_back(LinkOutput::Notice(LinkNotice::RateLimited { text: said.text.clone() }));
         }
     }
 
@@ -451,7 +385,7 @@ impl RelayLink {
         self.dirty = true;
     }
 
-    fn pump_if_dirty(&mut self, local: &dyn LocalSets, now: Now) {
+    pub(super) fn pump_if_dirty(&mut self, local: &dyn LocalSets, now: Now) {
         if self.dirty {
             self.pump(local, now);
         }
@@ -470,7 +404,7 @@ impl RelayLink {
             if self.quiet_until <= now.mono_ms {
                 self.quiet_until = 0;
                 self.open_live(now);
-                self.send_held();
+                self.send_held(now);
                 self.start_sessions(local, now);
                 self.start_fetches(local, now);
                 self.start_uploads(local, now);

@@ -12,6 +12,7 @@ mod live;
 mod machine;
 mod part;
 mod session;
+mod verdicts;
 mod wire;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use nostr::filter::Filter;
 
 use crate::model::{BatchId, BatchReport, BatchRequest};
 use crate::strategy::CheckVerdict;
+use crate::transport::Fault;
 
 pub use machine::{LinkConfig, RelayLink};
 
@@ -90,8 +92,8 @@ pub enum LinkOutput {
     BatchDone(Box<BatchReport>),
     /// Something happened that the manager or an observer wants to know.
     Notice(LinkNotice),
-    /// The connection is beyond repair: close it, with this reason.
-    Close(String),
+    /// The connection is of no use: close it, for this reason.
+    Close(Fault),
 }
 
 /// What happened on a connection, for the manager, metrics and traces.
@@ -114,11 +116,6 @@ pub enum LinkNotice {
     LiveRestored {
         /// Which one.
         key: LiveKey,
-    },
-    /// An event of a live subscription could not be stored: live sync has missed it.
-    LiveLost {
-        /// Why.
-        text: String,
     },
     /// A session passed from one strategy to the next.
     FellBack {

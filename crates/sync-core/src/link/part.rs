@@ -1,15 +1,19 @@
 //! One filter of a batch on its way: its session, what it needs, what it offers, what is missing.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use super::wire;
 use crate::model::{BatchRequest, Counts, Failure, FailureReason, Fallback, SyncMethod};
+use crate::strategy::BadEvent;
+use crate::time::MonoMillis;
 
 /// Ids that a part remembers as accounted for; beyond it a verification round may ask for one twice.
 const MAX_ACCOUNTED: usize = 100_000;
+/// Bad events in one batch that are many, where they are a hundredth of what came, too.
+const MANY_BAD: u64 = 10;
 
 /// How far a part has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +57,11 @@ pub(super) struct Part {
     pub(super) outstanding: u64,
     pub(super) offers: VecDeque<EventId>,
     pub(super) uploads: usize,
-    /// Cool-downs waited out.
+    /// Uploads in a row that were not answered.
+    pub(super) unanswered: usize,
+    /// Cool-downs waited out, and the end of the last one of them.
     pub(super) cool_downs: u32,
+    pub(super) cooling: MonoMillis,
     /// Ids that can't come: bad, kept out, or not served.
     accounted: BTreeSet<EventId>,
     not_served: Vec<EventId>,
@@ -77,7 +84,9 @@ impl Part {
             outstanding: 0,
             offers: VecDeque::new(),
             uploads: 0,
+            unanswered: 0,
             cool_downs: 0,
+            cooling: 0,
             accounted: BTreeSet::new(),
             not_served: Vec::new(),
             not_served_count: 0,
@@ -153,14 +162,50 @@ pub(super) struct Carried {
     pub(super) parts: Vec<Part>,
     /// Indexes into the link's strategies, in the order to be tried.
     pub(super) order: Vec<usize>,
+    /// The second in which the batch began.
+    pub(super) begun: u64,
     /// The last second asked for, fixed when the batch began.
     pub(super) until: u64,
     pub(super) methods: Vec<SyncMethod>,
     pub(super) counts: Counts,
+    /// Events that failed a check, by reason.
+    bad: BTreeMap<&'static str, u64>,
     pub(super) fallbacks: Vec<Fallback>,
 }
 
 impl Carried {
+    /// A batch that begins at `now` (unix seconds); events dated further ahead than `max_future_s` aren't asked for.
+    pub(super) fn new(request: BatchRequest, order: Vec<usize>, now: u64, max_future_s: u64) -> Self {
+        Self {
+            parts: request.filters.iter().cloned().map(Part::new).collect(),
+            request,
+            order,
+            begun: now,
+            until: now.saturating_add(max_future_s),
+            methods: Vec::new(),
+            counts: Counts::default(),
+            bad: BTreeMap::new(),
+            fallbacks: Vec::new(),
+        }
+    }
+
+    /// Counts an event that failed a check.
+    pub(super) fn drop_bad(&mut self, reason: BadEvent) {
+        *self.bad.entry(reason.as_str()).or_default() += 1;
+        self.reject(reason.as_str());
+    }
+
+    /// What is wrong with a relay that sends many bad events, were they missed or not (SPEC §8).
+    pub(super) fn badness(&self) -> Option<Failure> {
+        let (bad, received) = (self.bad.values().sum::<u64>(), self.counts.received);
+        if bad < MANY_BAD || bad * 100 < received {
+            return None;
+        }
+        let reasons: Vec<_> = self.bad.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let text = format!("{bad} of the {received} events that it sent are bad: {}", reasons.join(", "));
+        Some(Failure { filter: String::new(), reason: FailureReason::Protocol, text })
+    }
+
     /// Counts an event that was kept out.
     pub(super) fn reject(&mut self, reason: &str) {
         *self.counts.rejected.entry(reason.to_owned()).or_default() += 1;

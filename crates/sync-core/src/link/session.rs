@@ -8,15 +8,16 @@ use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use super::machine::{RelayLink, Sub, SubTarget};
-use super::part::{Stage, Wanted};
+use super::part::{Part, Stage, Wanted};
 use super::{LinkNotice, LinkOutput, wire};
 use crate::model::{BatchId, FailureReason, Fallback, RelayUrl};
+use crate::response::Meaning;
 use crate::store::LocalSets;
 use crate::strategy::{
     Direction, Input, ItemKey, KeyRange, Message, Output, ProtocolError, SessionOutcome, SessionRequest, SetView,
     SubId, Suitability, SyncSession, Window,
 };
-use crate::time::Now;
+use crate::time::{MonoMillis, Now};
 
 /// Ids that may wait to be fetched or uploaded before a session's next message is held back.
 const MAX_BACKLOG: usize = 8_192;
@@ -37,9 +38,48 @@ pub(super) struct Running {
     filter: Filter,
     window: Window,
     pub(super) wires: BTreeMap<SubId, String>,
-    /// Messages that wait for the budget or for the backlog to shrink, in order.
-    pub(super) held: VecDeque<Message>,
-    rounds: u64,
+    /// Messages that wait for the budget, for the backlog to shrink or for a cool-down to end, in order.
+    held: VecDeque<Message>,
+    /// Since when it waits for us and not for the relay: its time stands still.
+    stands_since: Option<MonoMillis>,
+    /// How long its time has stood still before, milliseconds.
+    stood_ms: u64,
+    pub(super) rounds: u64,
+}
+
+impl Running {
+    /// Whether the next move is ours. One that has another question open waits for the relay all the same.
+    fn waits_for_us(&self) -> bool {
+        match self.held.front() {
+            Some(Message::NegMsg { .. }) => true,
+            Some(Message::Req { .. } | Message::NegOpen { .. }) => self.wires.is_empty(),
+            Some(Message::Close { .. } | Message::NegClose { .. }) | None => false,
+        }
+    }
+
+    /// Stops or starts its time.
+    fn set_time(&mut self, now: Now) {
+        match (self.waits_for_us(), self.stands_since) {
+            (true, None) => self.stands_since = Some(now.mono_ms),
+            (false, Some(since)) => {
+                self.stood_ms += now.mono_ms.saturating_sub(since);
+                self.stands_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// What its clock shows.
+    fn time(&self, now: Now) -> Now {
+        let mono_ms = self.stands_since.unwrap_or(now.mono_ms).saturating_sub(self.stood_ms);
+        Now { mono_ms, ..now }
+    }
+
+    /// When its deadline passes, by our clock.
+    pub(super) fn deadline(&self) -> Option<(MonoMillis, &'static str)> {
+        let (at, what) = self.session.next_timeout().filter(|_| self.stands_since.is_none())?;
+        Some((at.saturating_add(self.stood_ms), what))
+    }
 }
 
 /// The local set, read from the store only when the strategy asks.
@@ -100,19 +140,20 @@ impl RelayLink {
         let chosen = Arc::clone(&self.config.strategies[strategy]);
         let alone = chosen.descriptor().probes_alone && !self.proven.contains(&strategy);
         let busy = !self.sessions.is_empty() || !self.fetches.is_empty() || !self.uploads.is_empty();
-        if (alone && busy) || self.sessions.len() >= chosen.hints().concurrency.max(1) || self.free_subs() == 0 {
+        // Sessions leave a place for what they need to be fetched.
+        let room = self.free_subs() > usize::from(!self.sessions.is_empty());
+        if (alone && busy) || self.sessions.len() >= chosen.hints().concurrency.max(1) || !room {
             return ControlFlow::Break(());
         }
         let (profile, seed) = (self.config.profile.clone(), self.jitter.next_u64());
         let remembered = self.remembered.get(&strategy).cloned().unwrap_or_default();
         let (id, proven) = (self.next_session, self.proven.contains(&strategy));
         let Some(carried) = self.batches.get_mut(&batch) else { return ControlFlow::Continue(()) };
-        let (until, part) = (carried.until, &mut carried.parts[at]);
-        let window = Window { since: 0, until };
-        let window = Window {
-            since: part.filter.since.map_or(0, |since| since.as_secs()),
-            until: part.filter.until.map_or(window.until, |asked| asked.as_secs().min(window.until)),
-        };
+        let (begun, until, part) = (carried.begun, carried.until, &mut carried.parts[at]);
+        let since = part.filter.since.map_or(0, |since| since.as_secs());
+        // What was published while the batch was on its way is not missing: a verification round leaves it out.
+        let until = if part.verifications > 0 { begun.max(since) } else { until };
+        let window = Window { since, until: part.filter.until.map_or(until, |asked| asked.as_secs().min(until)) };
         let mut filter = part.filter.clone();
         (filter.since, filter.until, filter.limit) = (None, None, None);
         // A verification round looks for what is missing here; uploads were offered before it.
@@ -153,6 +194,8 @@ impl RelayLink {
             window,
             wires: BTreeMap::new(),
             held: VecDeque::new(),
+            stands_since: None,
+            stood_ms: 0,
             rounds: 0,
         };
         self.sessions.insert(id, running);
@@ -213,7 +256,8 @@ impl RelayLink {
     pub(super) fn drive(&mut self, id: u64, input: Input<'_>, local: &dyn LocalSets, now: Now) {
         let Some(running) = self.sessions.get_mut(&id) else { return };
         let view = LazyView { local, filter: &running.filter, window: running.window, relay: &self.config.relay };
-        let result = running.session.handle(input, &view, now);
+        let time = running.time(now);
+        let result = running.session.handle(input, &view, time);
         let owner = (running.batch, running.part);
         let strategy = running.strategy;
         let mut outcome = None;
@@ -251,7 +295,7 @@ impl RelayLink {
         if let Err(ProtocolError(text)) = result {
             outcome.get_or_insert(SessionOutcome::Failed { reason: FailureReason::Protocol, text });
         }
-        self.send_held_of(id);
+        self.send_held_of(id, now);
         if let Some(outcome) = outcome {
             self.session_done(id, outcome, now);
         }
@@ -274,30 +318,36 @@ impl RelayLink {
     }
 
     /// Sends what sessions hold back, as far as the budget allows.
-    pub(super) fn send_held(&mut self) {
+    pub(super) fn send_held(&mut self, now: Now) {
         let holding: Vec<u64> =
             self.sessions.iter().filter(|(_, running)| !running.held.is_empty()).map(|(id, _)| *id).collect();
         for id in holding {
-            self.send_held_of(id);
+            self.send_held_of(id, now);
         }
     }
 
-    fn send_held_of(&mut self, id: u64) {
+    fn send_held_of(&mut self, id: u64, now: Now) {
+        self.send_what_may_go(id, now);
+        if let Some(running) = self.sessions.get_mut(&id) {
+            running.set_time(now);
+        }
+    }
+
+    fn send_what_may_go(&mut self, id: u64, now: Now) {
         while let Some(running) = self.sessions.get_mut(&id) {
             let (batch, owner) = (Some(running.batch), (running.batch, running.part));
-            let opens = match running.held.front() {
+            let quiet = self.quiet_until > now.mono_ms;
+            let waits = match running.held.front() {
                 None => return,
-                Some(Message::Req { .. } | Message::NegOpen { .. }) => true,
+                Some(Message::Req { .. } | Message::NegOpen { .. }) => quiet || self.free_subs() == 0,
+                // The next round waits until what the last ones brought up has been dealt with.
                 Some(Message::NegMsg { .. }) => {
-                    // The next round waits until what the last ones brought up has been dealt with.
-                    if self.part(owner).is_some_and(|part| part.wanted.len() + part.offers.len() > MAX_BACKLOG) {
-                        return;
-                    }
-                    false
+                    let backlog = |part: &mut Part| part.wanted.len() + part.offers.len();
+                    quiet || self.part(owner).map_or(0, backlog) > MAX_BACKLOG
                 }
                 Some(Message::Close { .. } | Message::NegClose { .. }) => false,
             };
-            if opens && self.free_subs() == 0 {
+            if waits {
                 return;
             }
             let Some(running) = self.sessions.get_mut(&id) else { return };
@@ -388,14 +438,19 @@ impl RelayLink {
             SessionOutcome::Failed { reason, text } => {
                 part.attempts += 1;
                 let attempts = part.attempts;
-                // Being asked to slow down says nothing about the strategy.
-                let put_off = matches!(&reason, FailureReason::Refused { prefix } if prefix == "rate-limited");
+                // Being asked for less at once says nothing about the strategy.
+                let too_many = is_refusal(&reason, Meaning::TooManyAtOnce);
+                let put_off = too_many || is_refusal(&reason, Meaning::RateLimited);
                 if attempts < if put_off { MAX_PUT_OFF } else { MAX_ATTEMPTS } {
                     part.stage = Stage::Waiting;
                     part.not_before = now.mono_ms + RETRY_MS;
                     if put_off {
                         part.not_before = part.not_before.max(cooling);
                         self.max_sessions = self.sessions.len().max(1);
+                    }
+                    // Reconciliations are counted by themselves (WIRE.md).
+                    if too_many && !self.config.strategies[strategy].descriptor().compares_sets {
+                        self.shrink(self.subs.len(), now);
                     }
                 } else {
                     if !self.has_next(batch, at) {
@@ -421,4 +476,8 @@ impl RelayLink {
             part.fail(reason, text);
         }
     }
+}
+
+fn is_refusal(reason: &FailureReason, meaning: Meaning) -> bool {
+    matches!(reason, FailureReason::Refused { prefix } if prefix == meaning.as_str())
 }

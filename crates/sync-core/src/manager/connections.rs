@@ -66,7 +66,9 @@ impl SyncManager {
         let (relays, mut env) = self.parts(now);
         for life in relays.values_mut() {
             let settled = matches!(life.status(), ConnectionStatus::Connected | ConnectionStatus::ConnectedDegraded);
-            if settled && !life.state().is_bootstrap && !env.index.lists(life.url()) {
+            let asked = life.is_asking_for_ids() || env.wanted.waits_for(life.url());
+            let idle = !env.index.lists(life.url()) && !asked;
+            if settled && !life.state().is_bootstrap && idle {
                 life.close("no repository that is followed lists it", &mut env);
             }
         }

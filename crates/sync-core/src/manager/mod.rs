@@ -5,11 +5,13 @@ mod connections;
 mod restore;
 mod status;
 mod sync;
+mod wanted;
 
 pub use config::ManagerConfig;
 pub use restore::{RestoredState, StateRow};
 pub use status::{RelayReport, StatusReport, Totals};
 pub use sync::SyncManager;
+pub use wanted::WantedIds;
 
 use crate::link::{LinkCommand, LinkNotice};
 use crate::model::{BatchReport, ConnectionStatus, HealthState, RelayUrl};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::connections::MAX_CONNECTING;
-use super::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, Totals};
+use super::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, Totals, WantedIds};
 use crate::lifecycle::{Env, RelayLife};
 use crate::model::{BatchId, ConnectionStatus, HealthState, PendingSyncIndex, RelaySyncIndex, RelayUrl};
 use crate::plan::{IndexLimits, OwnAddresses, RepoIndex, compute_changed_actions};
-use crate::store::{FeedPage, FeedSeq, StateWrite};
+use crate::store::{FeedChange, FeedPage, FeedSeq, StateWrite};
 use crate::time::{Jitter, MonoMillis, Now};
 
 /// How often a connection that is open is noted as such, in milliseconds: what a crash may cost of `last_connected`.
@@ -21,6 +21,7 @@ const MAX_TOLD: usize = 4_096;
 pub struct SyncManager {
     pub(super) config: ManagerConfig,
     pub(super) index: RepoIndex,
+    wanted: WantedIds,
     pub(super) relays: BTreeMap<RelayUrl, RelayLife>,
     pub(super) out: VecDeque<ManagerOutput>,
     jitter: Jitter,
@@ -67,6 +68,7 @@ impl SyncManager {
         }
         let mut manager = Self {
             index: RepoIndex::new(own, limits),
+            wanted: WantedIds::default(),
             relays,
             out: VecDeque::new(),
             jitter: Jitter::new(config.seed),
@@ -112,8 +114,13 @@ impl SyncManager {
                 if report.counts.stored > 0 {
                     self.last_source = Some((report.id, feed_head));
                 }
-                self.with(&relay, now, |life, env| life.handle_batch_done(&report, feed_head, env));
-                self.advance(&relay, now);
+                let mut passed_on = false;
+                self.with(&relay, now, |life, env| passed_on = life.handle_batch_done(&report, feed_head, env));
+                if passed_on {
+                    self.sweep(now);
+                } else {
+                    self.advance(&relay, now);
+                }
             }
             ManagerInput::Notice { relay, notice } => {
                 self.with(&relay, now, |life, env| life.handle_notice(notice, env));
@@ -208,7 +215,18 @@ impl SyncManager {
             for (limit, text) in applied.limits {
                 self.tell_limit(limit, text);
             }
-            if applied.changed && self.waiting.is_none() {
+            let mut changed = applied.changed;
+            match &entry.change {
+                FeedChange::Accepted(event) => self.wanted.forget(&event.id),
+                FeedChange::Removed { .. } => {}
+                FeedChange::Wanted { id, relays } => {
+                    changed = true;
+                    if !self.wanted.gather(*id, relays) {
+                        self.tell_too_many_wanted();
+                    }
+                }
+            }
+            if changed && self.waiting.is_none() {
                 self.waiting = Some((entry.seq, now.mono_ms.saturating_add(self.config.batch_window_ms)));
             }
         }
@@ -233,6 +251,9 @@ impl SyncManager {
             _ => None,
         };
         self.folded = self.fed;
+        if !self.wanted.fold() {
+            self.tell_too_many_wanted();
+        }
         let (relays, mut env) = self.parts(now);
         for (relay, lost) in &changes.lost {
             if let Some(life) = relays.get_mut(relay) {
@@ -333,6 +354,12 @@ impl SyncManager {
         }
     }
 
+    fn tell_too_many_wanted(&mut self) {
+        let text =
+            format!("more than {} events are to be fetched again; the next full sync brings some", WantedIds::MAX_IDS);
+        self.tell_limit("max_wanted", text);
+    }
+
     /// Gives one relay an input; a relay that isn't known is ignored.
     pub(super) fn with(&mut self, relay: &RelayUrl, now: Now, act: impl FnOnce(&mut RelayLife, &mut Env<'_>)) {
         let (relays, mut env) = self.parts(now);
@@ -345,6 +372,7 @@ impl SyncManager {
         let env = Env {
             config: &self.config,
             index: &self.index,
+            wanted: &mut self.wanted,
             out: &mut self.out,
             jitter: &mut self.jitter,
             next_batch: &mut self.next_batch,

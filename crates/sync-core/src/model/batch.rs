@@ -54,6 +54,8 @@ pub enum Layer {
     Announcements,
     /// Layers 2 and 3.
     Repositories,
+    /// Single events that the rejected index let go of, by their ids (SPEC §11).
+    Wanted,
     /// Filters that a person gave.
     Free,
 }
@@ -64,6 +66,7 @@ impl Layer {
         match self {
             Self::Announcements => "1",
             Self::Repositories => "2+3",
+            Self::Wanted => "ids",
             Self::Free => "free",
         }
     }

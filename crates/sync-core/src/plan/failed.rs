@@ -16,6 +16,9 @@ pub struct FailedGroup {
     pub announcements: bool,
     /// What isn't complete.
     pub items: PendingItems,
+    /// Single events that could not be asked for (SPEC §11).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ids: BTreeSet<EventId>,
     /// What is missing, at most [`FailedGroup::MAX_FAILURES`].
     pub failures: Vec<Failure>,
     /// How many failures there were in all.
@@ -44,11 +47,12 @@ impl FailedGroup {
             cut_text(&mut failure.filter, Self::MAX_FILTER);
             cut_text(&mut failure.text, Self::MAX_FILTER);
         }
-        Self { announcements, items, failures, failure_count, retry_at, tries, retrying: false }
+        let ids = BTreeSet::new();
+        Self { announcements, items, ids, failures, failure_count, retry_at, tries, retrying: false }
     }
 
     fn is_empty(&self) -> bool {
-        !self.announcements && self.items.is_empty()
+        !self.announcements && self.items.is_empty() && self.ids.is_empty()
     }
 }
 
@@ -67,6 +71,17 @@ fn cut_text(text: &mut String, max: usize) {
         text.truncate(end);
         text.push('…');
     }
+}
+
+/// What is to be tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Whether layer 1 is among it.
+    pub announcements: bool,
+    /// Repositories and root events.
+    pub items: PendingItems,
+    /// Single events.
+    pub ids: BTreeSet<EventId>,
 }
 
 /// Everything that is not complete at one relay. An item is in one group.
@@ -124,9 +139,16 @@ impl FailedItems {
         numbers.filter_map(|number| self.groups.get(number)).chain(layer_1).map(|group| group.tries).max().unwrap_or(0)
     }
 
+    /// How often the given single events were tried, at most; 0 for never.
+    pub fn tries_of_ids(&self, ids: &BTreeSet<EventId>) -> u32 {
+        let groups = self.groups.values().filter(|group| !group.ids.is_disjoint(ids));
+        groups.map(|group| group.tries).max().unwrap_or(0)
+    }
+
     /// Adds a group; what it holds leaves the groups that it was in.
     pub fn add(&mut self, group: FailedGroup) {
         self.remove(group.announcements, &group.items);
+        self.remove_ids(&group.ids);
         let number = self.next;
         self.next += 1;
         self.put(number, group);
@@ -157,19 +179,29 @@ impl FailedItems {
         self.dirty.extend(touched);
     }
 
+    /// Takes out single events that were asked for.
+    pub fn remove_ids(&mut self, ids: &BTreeSet<EventId>) {
+        for (number, group) in self.groups.iter_mut().filter(|(_, group)| !group.ids.is_disjoint(ids)) {
+            group.ids.retain(|id| !ids.contains(id));
+            self.dirty.insert(*number);
+        }
+        self.groups.retain(|_, group| !group.is_empty());
+    }
+
     /// When the next group that isn't being tried is due, unix seconds.
     pub fn next_due(&self) -> Option<u64> {
         self.groups.values().filter(|group| !group.retrying).map(|group| group.retry_at).min()
     }
 
-    /// Marks what is due as being tried, and returns it: layer 1, items.
-    pub fn take_due(&mut self, now: u64) -> (bool, PendingItems) {
-        let mut due = (false, PendingItems::default());
+    /// Marks what is due as being tried, and returns it.
+    pub fn take_due(&mut self, now: u64) -> Due {
+        let mut due = Due::default();
         for group in self.groups.values_mut().filter(|group| !group.retrying && group.retry_at <= now) {
             group.retrying = true;
-            due.0 |= group.announcements;
-            due.1.repos.extend(group.items.repos.iter().cloned());
-            due.1.root_events.extend(&group.items.root_events);
+            due.announcements |= group.announcements;
+            due.items.repos.extend(group.items.repos.iter().cloned());
+            due.items.root_events.extend(&group.items.root_events);
+            due.ids.extend(&group.ids);
         }
         due
     }
@@ -251,9 +283,9 @@ mod tests {
         failed.add(FailedGroup::new(false, events(0..3), vec![failure("silence")], 100, 1));
         let event = *events(1..2).root_events.first().expect("one");
         assert!(failed.holds_root_event(&event, 99) && !failed.holds_root_event(&event, 100));
-        assert_eq!(failed.take_due(99).1.len(), 0);
-        assert_eq!(failed.take_due(100).1.len(), 3);
-        assert_eq!((failed.next_due(), failed.take_due(100).1.len()), (None, 0));
+        assert_eq!(failed.take_due(99).items.len(), 0);
+        assert_eq!(failed.take_due(100).items.len(), 3);
+        assert_eq!((failed.next_due(), failed.take_due(100).items.len()), (None, 0));
         assert_eq!(failed.tries(false, &events(1..2)), 1);
         failed.remove(false, &events(0..2));
         assert!(!failed.is_empty());

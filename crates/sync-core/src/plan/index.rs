@@ -101,6 +101,7 @@ impl RepoIndex {
                 }
                 self.remove_root(id, &mut applied);
             }
+            FeedChange::Wanted { .. } => {}
         }
         applied
     }

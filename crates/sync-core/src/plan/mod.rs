@@ -7,7 +7,7 @@ mod failed;
 mod index;
 
 pub(crate) use failed::is_withheld;
-pub use failed::{FailedGroup, FailedItems};
+pub use failed::{Due, FailedGroup, FailedItems};
 pub use index::{Applied, Changes, IndexLimits, RepoIndex};
 
 use std::collections::{BTreeMap, HashMap};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
 
 use crate::admission::{DeferReason, RejectReason};
-use crate::model::{RelayUrl, RepoAddress};
+use crate::model::{RelayUrl, RepoAddress, kinds};
 use crate::strategy::{SetView, Window};
 
 /// A place in the accepted feed; the first is 1.
@@ -91,6 +91,27 @@ pub enum FeedChange {
         /// The repository, for an announcement.
         address: Option<RepoAddress>,
     },
+    /// What a kept-out event waited for has arrived, and its body is gone: it is to be fetched again (SPEC §11). Told
+    /// until the event is known again, or its row's time is up.
+    Wanted {
+        /// Its id.
+        id: EventId,
+        /// The relays that offered it, at least one.
+        relays: Vec<RelayUrl>,
+    },
+}
+
+impl FeedChange {
+    /// Whether it bears on what is wanted from other relays (SPEC §9): a shell may leave the rest out of what it tells
+    /// the manager.
+    pub fn is_of_interest(&self) -> bool {
+        let kind = match self {
+            Self::Accepted(event) => event.kind.as_u16(),
+            Self::Removed { kind, .. } => *kind,
+            Self::Wanted { .. } => return true,
+        };
+        matches!(kind, kinds::ANNOUNCEMENT | kinds::DELETION) || kinds::ROOT_EVENTS.contains(&kind)
+    }
 }
 
 /// One entry of the accepted feed.
@@ -102,7 +123,7 @@ pub struct FeedEntry {
     pub change: FeedChange,
 }
 
-/// A piece of the feed. Entries whose event was removed since are left out, so `upto` may pass the last entry.
+/// A piece of the feed. Entries whose event was removed since, or isn't wanted any longer, are left out, so `upto` may pass the last entry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FeedPage {
     /// Entries in order.
@@ -149,7 +170,8 @@ pub trait LocalSets {
     /// `window`. Cheap to make; each call on the view reads the store as it is then.
     fn view<'a>(&'a self, filter: &Filter, window: Window, relay: &RelayUrl) -> Box<dyn SetView + 'a>;
 
-    /// What is known of each id, in order.
+    /// What is known of each id, in order. A store that isn't judging doesn't know what only a policy kept out: see
+    /// [`RejectedRow::is_known`].
     ///
     /// # Errors
     /// The store can't be read.

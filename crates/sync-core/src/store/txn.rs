@@ -92,6 +92,9 @@ pub struct RejectedRow {
     pub hot_until: u64,
     /// When the row itself goes, unix seconds.
     pub cold_until: u64,
+    /// The place in the feed that tells that the event is wanted again: from then on its id counts as unknown, and
+    /// nothing of the row as waiting. Set by [`StoreTxn::release`] alone.
+    pub wanted: Option<FeedSeq>,
     /// The whole event, while hot.
     pub body: Option<Box<Event>>,
 }
@@ -99,6 +102,12 @@ pub struct RejectedRow {
 impl RejectedRow {
     /// The most relays that a row remembers.
     pub const MAX_RELAYS: usize = 32;
+
+    /// Whether the event counts as one that is known and not wanted, in a store that judges or doesn't. One that
+    /// doesn't takes in what only a policy kept out before (`import`, `sync`).
+    pub fn is_known(&self, judging: bool) -> bool {
+        self.wanted.is_none() && (judging || self.rejected.is_some_and(RejectReason::is_lasting))
+    }
 }
 
 /// One write transaction, seen from [`crate::intake`]. All reads see the transaction's own writes.
@@ -163,11 +172,9 @@ pub trait StoreTxn {
     /// Removes a row of the rejected index.
     fn remove_rejected(&mut self, id: &EventId) -> Result<(), StoreError>;
 
-    /// Removes a row whose dependency has arrived and whose body is gone: its id becomes unknown, so that the event is
-    /// fetched again. A store that can have it fetched at once, from the relays in the row (SPEC §11), does more.
-    fn release(&mut self, row: &RejectedRow) -> Result<(), StoreError> {
-        self.remove_rejected(&row.id)
-    }
+    /// Takes a row whose dependency has arrived, and whose body is gone, out of both tiers: it waits for nothing any
+    /// longer, its id counts as unknown, and the feed tells that the event is wanted from the row's relays (SPEC §11).
+    fn release(&mut self, row: &RejectedRow) -> Result<FeedSeq, StoreError>;
 
     /// Ids of rows that wait for `dependency`, at most `max`. Both tiers.
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError>;
@@ -179,7 +186,7 @@ pub trait StoreTxn {
     /// Rows whose time is up at `now` (hot body or whole row), soonest first, at most `max`.
     fn rejected_due(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError>;
 
-    /// Rows of the rejected index: hot, cold.
+    /// Rows of the rejected index: hot; and cold, with those that are wanted again.
     fn rejected_count(&self) -> Result<(u64, u64), StoreError>;
 
     /// The row that will leave the rejected index soonest.

@@ -73,6 +73,8 @@ pub struct SessionHints {
     pub concurrency: usize,
     /// Ids per request when what it needs is fetched, at least 1.
     pub fetch_chunk: usize,
+    /// How long a request for what it needs, or an upload, may stay without an answer, milliseconds.
+    pub answer_timeout_ms: u64,
 }
 
 /// What a relay says of itself (NIP-11), with lies clamped to what can be used. `None`: not said.

@@ -67,6 +67,10 @@ pub(crate) fn removed(number: u64, kind: u16, name: Option<&str>) -> FeedChange 
     FeedChange::Removed { id: id(number), kind, address: name.map(repo) }
 }
 
+pub(crate) fn wanted(number: u64, relays: &[&str]) -> FeedChange {
+    FeedChange::Wanted { id: id(number), relays: relays.iter().map(|name| relay(name)).collect() }
+}
+
 pub(crate) fn fault(kind: FaultKind) -> Fault {
     Fault { kind, text: format!("{kind:?} happened") }
 }

@@ -8,4 +8,5 @@ mod manager_failures;
 mod manager_live;
 mod manager_random;
 mod manager_restart;
+mod manager_wanted;
 mod plan_incremental;

@@ -305,3 +305,20 @@ fn a_shutdown_closes_and_persists_and_connects_no_more() {
     rig.lost("a");
     assert_eq!((rig.manager.next_timeout(), rig.connects("a").len()), (None, 0));
 }
+
+#[test]
+fn an_attempt_that_is_never_answered_is_given_up_and_is_a_failure() {
+    let mut rig = Rig::new(bootstrap("a"));
+    assert_eq!(rig.connects("a").len(), 1);
+    for wait in [4_000, 8_000, 16_000] {
+        rig.pass(20_000);
+        assert_eq!(rig.disconnects("a"), 1);
+        rig.give(ManagerInput::Disconnected { relay: relay("a"), fault: None });
+        assert_eq!(rig.status("a"), ConnectionStatus::Disconnected);
+        assert!(rig.reason("a").contains("answered in time"), "{}", rig.reason("a"));
+        rig.pass(wait - 1);
+        assert!(rig.connects("a").is_empty(), "not before {wait} ms");
+        rig.pass(wait / 4 + 1);
+        assert_eq!(rig.connects("a").len(), 1);
+    }
+}

@@ -87,11 +87,15 @@ fn failures_outlive_a_reconnect_but_a_lost_connection_is_tried_at_once() {
     rig.confirm_all("a");
     assert_eq!(rig.status("a"), ConnectionStatus::ConnectedDegraded);
 
-    let mut rig = degraded(FailureReason::ConnectionLost);
+    let mut rig = Rig::synced();
+    rig.fold([issue(3, "r")]);
+    rig.fail_all("a", FailureReason::ConnectionLost);
+    assert!(rig.manager.relays()[&relay("a")].failed().is_empty(), "a batch cut off is none that failed");
     rig.lost("a");
     rig.pass(10_000);
     rig.connected("a");
-    rig.confirm_all("a");
+    let batches = rig.confirm_all("a");
+    assert_eq!(batches.iter().map(|batch| batch.items.len()).sum::<usize>(), 1);
     assert_eq!(rig.status("a"), ConnectionStatus::Connected);
 }
 

@@ -21,6 +21,7 @@ enum Step {
     Withdraw(u64),
     Issue(u64, u64),
     RemoveIssue(u64),
+    Wanted(u64, Vec<usize>),
     Connected(usize, bool),
     ConnectFailed(usize, bool),
     Lost(usize, bool),
@@ -41,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4u64).prop_map(Step::Withdraw),
         3 => (100..120u64, 0..4u64).prop_map(|(n, r)| Step::Issue(n, r)),
         1 => (100..120u64).prop_map(Step::RemoveIssue),
+        2 => (200..220u64, prop::collection::vec(0..3usize, 1..4)).prop_map(|(n, relays)| Step::Wanted(n, relays)),
         6 => (relay.clone(), any::<bool>()).prop_map(|(r, tight)| Step::Connected(r, tight)),
         1 => (relay.clone(), any::<bool>()).prop_map(|(r, lasting)| Step::ConnectFailed(r, lasting)),
         2 => (relay.clone(), any::<bool>()).prop_map(|(r, asked)| Step::Lost(r, asked)),
@@ -108,7 +110,7 @@ fn check(rig: &Rig) -> Result<(), TestCaseError> {
             prop_assert!(state.announcements_synced && state.historic_sync_completed);
         }
         if life.status() == ConnectionStatus::Disconnected {
-            prop_assert!(life.in_flight().is_empty() && life.planned().is_empty());
+            prop_assert!(life.in_flight().is_empty() && life.planned().is_empty() && !life.is_asking_for_ids());
         }
         prop_assert!(life.in_flight().len() <= 4);
         for repo in &state.repos {
@@ -154,6 +156,10 @@ proptest! {
                     }
                 }
                 Step::Issue(n, r) => rig.feed([issue(n, &format!("r{r}"))]),
+                Step::Wanted(n, relays) => {
+                    let names: Vec<&str> = relays.iter().map(|at| NAMES[*at]).collect();
+                    rig.feed([wanted(n, &names)]);
+                }
                 Step::RemoveIssue(n) => rig.feed([removed(n, kinds::ISSUE, None)]),
                 Step::Connected(at, tight) => {
                     outside.answered(NAMES[at]);

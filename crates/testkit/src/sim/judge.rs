@@ -99,7 +99,7 @@ impl Sim {
         self.judge.feed = head;
         let removed = page.entries.iter().filter_map(|entry| match &entry.change {
             FeedChange::Removed { id, .. } => Some(*id),
-            FeedChange::Accepted(_) => None,
+            FeedChange::Accepted(_) | FeedChange::Wanted { .. } => None,
         });
         let removed: BTreeSet<EventId> = removed.collect();
         if removed.is_empty() {

@@ -70,7 +70,6 @@ impl Sim {
             direction: Direction::Down,
             dry_run: false,
             rate_limit_cooldown_ms: self.plan.manager.health.rate_limit_cooldown_ms,
-            request_timeout_ms: 30_000,
             max_future_s: 900,
             seed: self.seed,
         };
@@ -288,7 +287,7 @@ impl Sim {
             }
             LinkOutput::Notice(notice) => self.report(wire, ManagerInput::Notice { relay, notice }),
             LinkOutput::Close(reason) => {
-                self.put(self.ms, Inner::Cut(wire, Some(Fault { kind: FaultKind::Protocol, text: reason })));
+                self.put(self.ms, Inner::Cut(wire, Some(reason)));
             }
             _ => {}
         }

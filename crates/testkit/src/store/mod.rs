@@ -146,7 +146,9 @@ impl LocalSets for MemoryStore {
         let do_not_want = inner
             .state
             .rejected_rows()
-            .filter(|row| row.relays.contains(relay) && row_matches(filter, row))
+            .filter(|row| {
+                row.is_known(inner.policy.is_some()) && row.relays.contains(relay) && row_matches(filter, row)
+            })
             .map(|row| ItemKey::new(row.created_at, &row.id));
         let set: VecSet = have.chain(do_not_want).filter(|item| window.contains(item.created_at)).collect();
         Box::new(set)
@@ -156,7 +158,8 @@ impl LocalSets for MemoryStore {
         let inner = self.inner();
         let known = |id| {
             let stored = inner.state.stored(id).map(|stored| stored.event.created_at.as_secs());
-            let kept_out = || inner.state.rejected_row(id).map(|row| row.created_at);
+            let row = inner.state.rejected_row(id).filter(|row| row.is_known(inner.policy.is_some()));
+            let kept_out = || row.map(|row| row.created_at);
             stored
                 .map(|created_at| KnownEvent { created_at, stored: true })
                 .or_else(|| kept_out().map(|created_at| KnownEvent { created_at, stored: false }))
@@ -235,6 +238,7 @@ impl EventStore for MemoryStore {
                 inner.state.stored(&event.id).is_some_and(|stored| stored.accepted == Some(seq))
             }
             FeedChange::Removed { .. } => true,
+            FeedChange::Wanted { id, .. } => inner.state.rejected_row(id).is_some_and(|row| row.wanted == Some(seq)),
         };
         let entries = inner.state.feed_between(after, upto).iter();
         let entries = entries.filter(|entry| is_current(entry.seq, &entry.change)).cloned().collect();

@@ -156,6 +156,8 @@ impl State {
         for id in self.rejected.keys().copied().collect::<Vec<_>>() {
             self.set_rejected(id, None);
         }
+        let read_for = [StateTable::Relay, StateTable::Failed, StateTable::Coverage];
+        self.records.retain(|(table, _), _| !read_for.contains(table));
         self.feed.clear();
         for stored in self.events.values_mut() {
             stored.accepted = None;

@@ -196,6 +196,13 @@ impl StoreTxn for MemoryTxn<'_> {
         Ok(())
     }
 
+    fn release(&mut self, row: &RejectedRow) -> Result<FeedSeq, StoreError> {
+        let place = self.append(FeedChange::Wanted { id: row.id, relays: row.relays.clone() });
+        let row = RejectedRow { waits_for: Vec::new(), wanted: Some(place), body: None, ..row.clone() };
+        self.set_rejected(row.id, Some(row));
+        Ok(place)
+    }
+
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {
         Ok(self.state.waiting_for(dependency).take(max).collect())
     }

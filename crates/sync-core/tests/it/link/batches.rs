@@ -113,7 +113,9 @@ fn a_set_comparison_is_verified_after_ingest() {
     bench.relay_says(json!(["NEG-MSG", text(&again[1]), "61"]));
     assert_eq!(bench.reports[0].outcome, BatchOutcome::Confirmed);
     let opened = strategy.opened.lock().expect("lock");
-    assert_eq!(opened[0].window, opened[1].window, "the span doesn't move");
+    let (first, second) = (opened[0].window, opened[1].window);
+    assert_eq!((first.since, first.until), (0, 1_700_000_900), "events may be dated ahead");
+    assert_eq!((second.since, second.until), (0, 1_700_000_000), "what is published meanwhile is not missing");
 }
 
 #[test]
@@ -141,4 +143,27 @@ fn a_retry_that_waits_for_room_needs_no_timer() {
     bench.batch(1, vec![Filter::new(), Filter::new().kind(nostr::event::Kind::from_u16(1))]);
     bench.pass(2_500);
     assert_eq!(bench.link.next_timeout(), None, "the first waits until the second has made room");
+}
+
+#[test]
+fn what_came_meanwhile_is_not_asked_for_by_id() {
+    let strategy = Scripted::new("req", vec![vec![vec![done()]]]);
+    let mut bench = Bench::new(vec![strategy.clone()]);
+    bench.local.known.insert(id(1));
+    let request = BatchRequest {
+        id: 5,
+        reason: BatchReason::NewItems,
+        layer: Layer::Wanted,
+        filters: vec![Filter::new().ids([id(1), id(2)]), Filter::new().id(id(1))],
+        items: PendingItems::default(),
+        caused_by: None,
+        strategies: None,
+    };
+    bench.command(LinkCommand::Batch(request.clone()));
+    let asked: Vec<Filter> = strategy.opened.lock().expect("lock").iter().map(|opened| opened.filter.clone()).collect();
+    assert_eq!(asked, [Filter::new().id(id(2))]);
+    bench.local.known.insert(id(2));
+    bench.command(LinkCommand::Batch(BatchRequest { id: 6, ..request }));
+    assert_eq!(bench.reports.iter().map(|report| report.id).collect::<Vec<_>>(), [5, 6]);
+    assert!(bench.reports.iter().all(|report| report.outcome == BatchOutcome::Confirmed));
 }

@@ -2,8 +2,10 @@
 
 mod batches;
 mod bounds;
+mod hostile;
 mod live;
 mod transfer;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -13,12 +15,15 @@ use nostr::filter::Filter;
 use nostr::key::PublicKey;
 use serde_json::{Value, json};
 use sync_core::link::{Checked, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
-use sync_core::model::{BatchReason, BatchReport, BatchRequest, Layer, PendingItems, RelayUrl, SyncMethod};
+use sync_core::model::{
+    BatchReason, BatchReport, BatchRequest, FailureReason, Layer, PendingItems, RelayUrl, SyncMethod,
+};
 use sync_core::store::{IntakeOutcome, KnownEvent, LocalSets, StoreError};
 use sync_core::strategy::{
     CheckVerdict, Direction, Input, Message, Output, ProtocolError, RelayProfile, SessionHints, SessionOutcome,
     SessionRequest, SetView, StrategyDescriptor, Suitability, SyncSession, SyncStrategy, VecSet, Window,
 };
+use sync_core::transport::Fault;
 use sync_core::{MonoMillis, Now};
 
 /// What a session of the script does at each input: the next list of outputs.
@@ -29,6 +34,8 @@ pub(crate) struct Scripted {
     descriptor: StrategyDescriptor,
     hints: SessionHints,
     scripts: Mutex<VecDeque<Script>>,
+    /// A session that is left alone for so long fails.
+    timeout_ms: Option<u64>,
     pub(crate) opened: Mutex<Vec<SessionRequest>>,
 }
 
@@ -38,11 +45,22 @@ impl Scripted {
     }
 
     pub(crate) fn with(name: &str, compares_sets: bool, probes_alone: bool, scripts: Vec<Script>) -> Arc<Self> {
+        Self::timed(name, compares_sets, probes_alone, scripts, None)
+    }
+
+    pub(crate) fn timed(
+        name: &str,
+        compares_sets: bool,
+        probes_alone: bool,
+        scripts: Vec<Script>,
+        timeout_ms: Option<u64>,
+    ) -> Arc<Self> {
         let name = SyncMethod::new(name);
         Arc::new(Self {
             descriptor: StrategyDescriptor { name, version: "1".into(), compares_sets, probes_alone },
-            hints: SessionHints { concurrency: 4, fetch_chunk: 3 },
+            hints: SessionHints { concurrency: 4, fetch_chunk: 3, answer_timeout_ms: 30_000 },
             scripts: Mutex::new(scripts.into()),
+            timeout_ms,
             opened: Mutex::new(Vec::new()),
         })
     }
@@ -65,17 +83,30 @@ impl SyncStrategy for Scripted {
         self.opened.lock().expect("lock").push(request);
         let mut scripts = self.scripts.lock().expect("lock");
         let script = if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() };
-        Box::new(ScriptedSession { script: script.unwrap_or_default().into(), out: VecDeque::new() })
+        Box::new(ScriptedSession {
+            script: script.unwrap_or_default().into(),
+            out: VecDeque::new(),
+            timeout_ms: self.timeout_ms,
+            deadline: None,
+        })
     }
 }
 
 struct ScriptedSession {
     script: VecDeque<Vec<Output>>,
     out: VecDeque<Output>,
+    timeout_ms: Option<u64>,
+    deadline: Option<MonoMillis>,
 }
 
 impl SyncSession for ScriptedSession {
-    fn handle(&mut self, _: Input<'_>, _: &dyn SetView, _: Now) -> Result<(), ProtocolError> {
+    fn handle(&mut self, input: Input<'_>, _: &dyn SetView, now: Now) -> Result<(), ProtocolError> {
+        if let Input::Timeout = input {
+            let text = "silence".to_owned();
+            self.out.push_back(Output::Done(SessionOutcome::Failed { reason: FailureReason::Timeout, text }));
+            return Ok(());
+        }
+        self.deadline = self.timeout_ms.map(|timeout| now.mono_ms + timeout);
         self.out.extend(self.script.pop_front().unwrap_or_default());
         Ok(())
     }
@@ -85,7 +116,7 @@ impl SyncSession for ScriptedSession {
     }
 
     fn next_timeout(&self) -> Option<(MonoMillis, &'static str)> {
-        None
+        self.deadline.map(|at| (at, "an answer"))
     }
 }
 
@@ -120,6 +151,10 @@ pub(crate) struct Bench {
     pub(crate) notices: Vec<LinkNotice>,
     /// Checks that wait to be answered by [`Bench::release`].
     pub(crate) hold: Option<Vec<Checked>>,
+    /// What the store says to every event, in place of taking it.
+    pub(crate) store_error: Option<StoreError>,
+    /// Why the link wants the connection closed.
+    pub(crate) closed: Option<Fault>,
 }
 
 impl Bench {
@@ -135,7 +170,6 @@ impl Bench {
             direction,
             dry_run: false,
             rate_limit_cooldown_ms: 65_000,
-            request_timeout_ms: 30_000,
             max_future_s: 900,
             seed: 1,
         });
@@ -147,6 +181,8 @@ impl Bench {
             reports: Vec::new(),
             notices: Vec::new(),
             hold: None,
+            store_error: None,
+            closed: None,
         }
     }
 
@@ -199,8 +235,13 @@ impl Bench {
     fn answer(&mut self, checked: Checked) {
         self.link.checked(checked, &self.local, self.now);
         if checked.verdict == CheckVerdict::New {
-            self.local.known.insert(checked.id);
-            let outcome = Ok(IntakeOutcome::Stored);
+            let outcome = match &self.store_error {
+                Some(error) => Err(error.clone()),
+                None => {
+                    self.local.known.insert(checked.id);
+                    Ok(IntakeOutcome::Stored)
+                }
+            };
             self.link.settled(checked.token, checked.id, &outcome, &self.local, self.now);
         }
     }
@@ -227,6 +268,7 @@ impl Bench {
                 }
                 LinkOutput::BatchDone(report) => self.reports.push(*report),
                 LinkOutput::Notice(notice) => self.notices.push(notice),
+                LinkOutput::Close(fault) => self.closed = Some(fault),
                 other => panic!("unexpected {other:?}"),
             }
         }

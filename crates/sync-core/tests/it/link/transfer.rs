@@ -94,6 +94,23 @@ fn uploads_are_paced_by_answers_and_refusals_counted_by_reason() {
     }
     let counts = &bench.reports[0].counts;
     assert_eq!((counts.have, counts.uploaded, counts.upload_refused.get("blocked")), (100, 90, Some(&10)));
+    let BatchOutcome::Failed(failures) = &bench.reports[0].outcome else { panic!("the relay lacks what it refused") };
+    assert_eq!(failures.len(), 1, "said once");
+    assert_eq!(failures[0].text, "uploads refused: blocked: not here");
+}
+
+#[test]
+fn a_relay_that_answers_no_upload_is_not_sent_all_of_them() {
+    let events: Vec<Event> = (0..200).map(note).collect();
+    let have = Output::Have(events.iter().map(|event| event.id).collect());
+    let strategy = Scripted::new("s", vec![vec![vec![have, done()]]]);
+    let mut bench = Bench::with(vec![strategy], RelayProfile::default(), Direction::Up);
+    bench.local.events = events.iter().map(|event| (event.id, event.clone())).collect();
+    bench.batch(1, vec![Filter::new()]);
+    bench.pass(31_000);
+    assert!(matches!(&bench.reports[0].outcome, BatchOutcome::Failed(failures)
+        if failures[0].reason == FailureReason::Timeout));
+    assert_eq!(bench.take_sent().len(), 64);
 }
 
 #[test]
@@ -108,4 +125,33 @@ fn rate_limits_keep_everything_quiet_for_the_cool_down() {
     assert_eq!(bench.take_sent(), Vec::<Value>::new());
     bench.pass(2_000);
     assert_eq!(Bench::fetches(&bench.take_sent()).len(), 3, "nothing is given up");
+}
+
+/// A batch that brings 200 events, and this many that nobody asked for.
+fn with_bad(bad: u8) -> BatchOutcome {
+    let mut bench = needing((1..=200).map(id).collect());
+    let mut sent = 0;
+    loop {
+        let fetches = Bench::fetches(&bench.take_sent());
+        if fetches.is_empty() {
+            return bench.reports.remove(0).outcome;
+        }
+        for (wire, ids) in fetches {
+            if sent < bad {
+                bench.relay_says(event_frame(&wire, id(255)));
+                sent += 1;
+            }
+            for id in ids {
+                bench.relay_says(event_frame(&wire, EventId::from_hex(&id).expect("hex")));
+            }
+            bench.relay_says(json!(["EOSE", wire]));
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_sends_many_bad_events_is_said_to() {
+    assert_eq!(with_bad(9), BatchOutcome::Confirmed);
+    let BatchOutcome::Failed(failures) = with_bad(10) else { panic!("ten are many") };
+    assert_eq!(failures[0].text, "10 of the 210 events that it sent are bad: not_asked 10");
 }

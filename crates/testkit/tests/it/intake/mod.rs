@@ -8,6 +8,7 @@ mod real;
 mod related;
 mod time;
 mod versions;
+mod wanted;
 
 use std::collections::BTreeSet;
 
@@ -121,6 +122,7 @@ fn told(store: &MemoryStore) -> BTreeSet<EventId> {
         match entry.change {
             FeedChange::Accepted(event) => told.insert(event.id),
             FeedChange::Removed { id, .. } => told.remove(&id),
+            FeedChange::Wanted { .. } => false,
         };
     }
     assert_eq!(told, store.accepted());

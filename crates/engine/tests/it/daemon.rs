@@ -1,0 +1,79 @@
+//! The daemon, from start to stop and over a restart.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::daemon::{self, DaemonConfig, Health, Shown};
+use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
+use sync_core::intake::IntakeConfig;
+use sync_core::manager::{ManagerConfig, StatusReport};
+use sync_core::model::ConnectionStatus;
+use sync_core::store::{EventStore, StateTable};
+use testkit::relay::{RelayCore, RelayOptions};
+use testkit::store::MemoryStore;
+use testkit::world::{World, WorldSpec};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{MemoryConnector, both, shared, url};
+
+fn config() -> DaemonConfig {
+    DaemonConfig {
+        manager: ManagerConfig {
+            domains: vec!["git.example.com".to_owned()],
+            bootstrap_relays: BTreeSet::from([url()]),
+            batch_window_ms: 50,
+            settle_ms: 0,
+            ..ManagerConfig::default()
+        },
+        strategies: both(),
+        relay_strategies: HashMap::new(),
+        rate_limit_cooldown: Duration::from_secs(65),
+        max_future_s: 900,
+        seed: 1,
+        version: "test".to_owned(),
+    }
+}
+
+/// Runs the daemon until `url()` is complete, then stops it. How long stopping took.
+async fn run_until_complete(connector: &Arc<MemoryConnector>, store: &Arc<MemoryStore>) -> Duration {
+    let cancel = CancellationToken::new();
+    let (status, mut shown) = watch::channel(Arc::new(StatusReport::default()));
+    let shown_by = Shown { status, health: watch::channel(Health::Ok).0 };
+    let stop = async {
+        let complete = |report: &Arc<StatusReport>| {
+            report.relays.iter().any(|relay| relay.url == url() && relay.status == ConnectionStatus::Connected)
+        };
+        shown.wait_for(complete).await.expect("the daemon runs");
+        cancel.cancel();
+        Instant::now()
+    };
+    let running = daemon::run(config(), connector.clone(), shared(store.clone(), 32 << 20), shown_by, cancel.clone());
+    let (ended, asked) = tokio::join!(running, stop);
+    assert_eq!(ended, Ok(()));
+    asked.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_where_the_daemon_stopped() {
+    let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
+    let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });
+    let connector = MemoryConnector::new(relay.clone());
+    let policy = AdmissionPolicy::new(AdmissionConfig {
+        domains: vec!["git.example.com".to_owned()],
+        ..AdmissionConfig::default()
+    })
+    .expect("valid");
+    let store = Arc::new(MemoryStore::new(Some(policy), IntakeConfig::default()));
+
+    let took = run_until_complete(&connector, &store).await;
+    assert!(took < Duration::from_secs(5), "stopping took {took:?}");
+    assert!(!store.read_state(StateTable::Relay).expect("read").is_empty());
+    let (reconciled, accepted) = (relay.stats().received("NEG-OPEN"), store.accepted());
+    assert!(reconciled > 0 && !accepted.is_empty());
+
+    run_until_complete(&connector, &store).await;
+    assert_eq!(relay.stats().received("NEG-OPEN"), reconciled, "a quick reconnect asks by REQ, from where it was");
+    assert_eq!(store.accepted(), accepted);
+}

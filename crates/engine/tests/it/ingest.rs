@@ -1,0 +1,22 @@
+//! What the checking threads owe a connection.
+
+use std::sync::atomic::Ordering;
+
+use engine::ingest::{Answer, MAX_ANSWERS};
+use sync_core::nostr::event::EventId;
+use tokio::sync::mpsc;
+
+use crate::support::{SlowStore, memory, shared, url};
+
+#[tokio::test]
+async fn every_piece_of_work_is_settled_also_where_the_writer_is_gone() {
+    let store = SlowStore::new(memory(), u64::MAX);
+    store.closed.store(true, Ordering::SeqCst);
+    let shared = shared(store, 1 << 20);
+    let (answers, mut answered) = mpsc::channel(MAX_ANSWERS);
+    let place = shared.ingest.place().await.expect("it runs");
+    let offered = vec![EventId::from_byte_array([1; 32])];
+    shared.ingest.submit(place, Vec::new(), offered, url(), answers);
+    assert!(matches!(answered.recv().await, Some(Answer::Checked(checked)) if checked.is_empty()));
+    assert!(matches!(answered.recv().await, Some(Answer::Settled { bytes: 0, outcomes }) if outcomes.is_empty()));
+}
