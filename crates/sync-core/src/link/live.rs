@@ -211,11 +211,14 @@ impl RelayLink {
         let unanswered = |live: &Live| live.unanswered_until.is_some();
         let keys: Vec<LiveKey> = self.live.iter().filter(|(_, live)| unanswered(live)).map(|(key, _)| *key).collect();
         for key in keys {
-            if let Some(live) = self.live.get_mut(&key) {
+            let wire = self.live.get_mut(&key).and_then(|live| {
                 live.unanswered_until = None;
-            }
+                live.wire.take()
+            });
+            wire.into_iter().for_each(|wire| self.close_sub(&wire));
             self.refuse(key, said.text.clone(), self.config.rate_limit_cooldown_ms, now);
         }
+        self.close_outlived();
     }
 
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {

@@ -135,6 +135,17 @@ fn a_set_that_keeps_differing_is_not_called_complete() {
 }
 
 #[test]
+fn a_retry_that_waits_for_room_needs_no_timer() {
+    let failed = Output::Done(SessionOutcome::Failed { reason: FailureReason::Timeout, text: "silence".into() });
+    let scripts = vec![vec![vec![failed]], vec![vec![req(1)]]];
+    let profile = RelayProfile { max_subscriptions: Some(1), ..RelayProfile::default() };
+    let mut bench = Bench::with(vec![Scripted::new("s", scripts)], profile, Direction::Down);
+    bench.batch(1, vec![Filter::new(), Filter::new().kind(nostr::event::Kind::from_u16(1))]);
+    bench.pass(2_500);
+    assert_eq!(bench.link.next_timeout(), None, "the first waits until the second has made room");
+}
+
+#[test]
 fn what_came_meanwhile_is_not_asked_for_by_id() {
     let strategy = Scripted::new("req", vec![vec![vec![done()]]]);
     let mut bench = Bench::new(vec![strategy.clone()]);

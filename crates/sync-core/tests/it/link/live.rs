@@ -16,8 +16,90 @@ fn the_new_opens_before_the_old_closes() {
     let old = bench.take_sent().remove(0);
     assert_eq!((&old[0], &old[2]["limit"]), (&json!("REQ"), &json!(0)));
     bench.command(LinkCommand::Live(vec![live(2, 2)]));
+    let new = bench.take_sent();
+    assert_eq!((new.len(), &new[0][0]), (1, &json!("REQ")), "what is on its way by the old one is not to be missed");
+    bench.relay_says(json!(["EOSE", new[0][1]]));
+    assert_eq!(bench.take_sent(), vec![json!(["CLOSE", old[1]])]);
+}
+
+#[test]
+fn an_event_that_was_on_its_way_when_its_subscription_was_replaced_is_stored() {
+    let mut bench = Bench::new(vec![]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    let old = text(&bench.take_sent()[0][1]);
+    bench.command(LinkCommand::Live(vec![live(1, 2)]));
+    bench.relay_says(event_frame(&old, id(1)));
+    assert!(bench.local.known.contains(&id(1)));
+}
+
+#[test]
+fn a_replacement_waits_for_room_where_the_relay_holds_no_more() {
+    let profile = RelayProfile { max_subscriptions: Some(2), ..RelayProfile::default() };
+    let mut bench =
+        Bench::with(vec![Scripted::new("s", vec![vec![vec![req(1)], vec![done()]]])], profile, Direction::Down);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    let old = text(&bench.take_sent()[0][1]);
+    bench.relay_says(json!(["EOSE", old]));
+    bench.batch(1, vec![Filter::new()]);
+    let page = text(&bench.take_sent()[0][1]);
+    bench.command(LinkCommand::Live(vec![live(1, 2)]));
+    assert!(bench.take_sent().is_empty(), "two are open, and no more may be");
+    bench.relay_says(json!(["EOSE", page]));
     let sent = bench.take_sent();
-    assert_eq!((&sent[0][0], &sent[1]), (&json!("REQ"), &json!(["CLOSE", old[1]])));
+    assert_eq!((&sent[0][0], &sent[1][0]), (&json!("CLOSE"), &json!("REQ")));
+}
+
+#[test]
+fn a_notice_of_rate_limits_leaves_no_unanswered_subscription_taken_for_open() {
+    let mut bench = Bench::new(vec![]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    bench.take_sent();
+    bench.relay_says(json!(["NOTICE", "rate-limited: slow down"]));
+    assert!(bench.notices.iter().any(|notice| matches!(notice, LinkNotice::LiveRefused { key: 1, .. })));
+    bench.pass(66_000);
+    let again = text(&bench.take_sent()[0][1]);
+    bench.relay_says(json!(["EOSE", again]));
+    assert!(matches!(bench.notices.last(), Some(LinkNotice::LiveRestored { key: 1 })));
+}
+
+#[test]
+fn rate_limits_again_and_again_leave_room_for_history() {
+    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![req(1)]]])]);
+    bench.command(LinkCommand::Live(vec![live(1, 1), live(2, 2)]));
+    for _ in 0..30 {
+        bench.relay_says(json!(["NOTICE", "rate-limited: slow down"]));
+        bench.pass(66_000);
+    }
+    bench.pass(31_000);
+    bench.take_sent();
+    bench.batch(1, vec![Filter::new()]);
+    assert_eq!(bench.take_sent().len(), 1, "what was refused holds no place");
+}
+
+#[test]
+fn a_subscription_that_is_never_answered_counts_as_open_in_the_end() {
+    let mut bench = Bench::new(vec![]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    bench.relay_says(json!(["NOTICE", "rate-limited: slow down"]));
+    bench.pass(66_000);
+    bench.pass(31_000);
+    assert!(matches!(bench.notices.last(), Some(LinkNotice::LiveRestored { key: 1 })));
+}
+
+#[test]
+fn a_live_event_that_the_store_could_not_take_is_told() {
+    let mut bench = Bench::new(vec![]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.hold = Some(Vec::new());
+    bench.relay_says(event_frame(&wire, id(1)));
+    let checked = bench.hold.take().expect("held").remove(0);
+    bench.link.checked(checked, &bench.local, bench.now);
+    let outcome = Err(StoreError::Full("no room".to_owned()));
+    bench.link.settled(checked.token, checked.id, &outcome, &bench.local, bench.now);
+    let told = std::iter::from_fn(|| bench.link.poll())
+        .any(|output| matches!(output, LinkOutput::Notice(LinkNotice::LiveLost { text }) if text.contains("no room")));
+    assert!(told);
 }
 
 #[test]
@@ -27,7 +109,7 @@ fn what_has_not_changed_stays_open() {
     bench.take_sent();
     bench.command(LinkCommand::Live(vec![live(1, 1), live(2, 3)]));
     let sent = bench.take_sent();
-    assert_eq!(sent.iter().map(|frame| text(&frame[0])).collect::<Vec<_>>(), vec!["REQ", "CLOSE"]);
+    assert_eq!(sent.iter().map(|frame| text(&frame[0])).collect::<Vec<_>>(), vec!["REQ"]);
 }
 
 #[test]
