@@ -97,8 +97,9 @@ fn a_live_event_that_the_store_could_not_take_is_told() {
     bench.link.checked(checked, &bench.local, bench.now);
     let outcome = Err(StoreError::Full("no room".to_owned()));
     bench.link.settled(checked.token, checked.id, &outcome, &bench.local, bench.now);
-    let told = std::iter::from_fn(|| bench.link.poll())
-        .any(|output| matches!(output, LinkOutput::Notice(LinkNotice::LiveLost { text }) if text.contains("no room")));
+    let told = std::iter::from_fn(|| bench.link.poll()).any(
+        |output| matches!(output, LinkOutput::Notice(LinkNotice::LiveRefused { text, .. }) if text.contains("no room")),
+    );
     assert!(told);
 }
 
