@@ -2,7 +2,7 @@
 //!
 //! The larger size is 10,000 repositories at 5 of 500 relays each, with 100,000 root events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
@@ -69,7 +69,7 @@ fn world(repos: usize, confirmed: bool) -> World {
     let mut jitter = Jitter::new(1);
     let own = OwnAddresses::new(["git.example"], []);
     let limits = IndexLimits { max_relays_per_repo: 20, max_repos_per_relay: 20_000 };
-    let mut index = RepoIndex::new(own.clone(), limits);
+    let mut index = RepoIndex::new(own.clone(), limits, BTreeSet::new());
     for n in 0..repos {
         index.apply(&announcement(&mut jitter, n, repos));
     }

@@ -67,7 +67,7 @@ impl SyncManager {
             relays.entry(url.clone()).or_insert_with(|| RelayLife::new(url.clone(), &config));
         }
         let mut manager = Self {
-            index: RepoIndex::new(own, limits),
+            index: RepoIndex::new(own, limits, config.bootstrap_relays.clone()),
             wanted: WantedIds::default(),
             relays,
             out: VecDeque::new(),

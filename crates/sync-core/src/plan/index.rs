@@ -50,6 +50,8 @@ impl Changes {
 pub struct RepoIndex {
     limits: IndexLimits,
     own: OwnAddresses,
+    /// Asked for every repository, listed or not.
+    bootstrap: BTreeSet<RelayUrl>,
     needs: RepoSyncIndex,
     /// The version of each accepted announcement: time and id.
     announced: HashMap<RepoAddress, (u64, EventId)>,
@@ -69,11 +71,14 @@ impl RepoIndex {
     /// How many values of `relays` tags are looked at, for each that may be followed.
     const TRIES_PER_RELAY: usize = 4;
 
-    /// An empty index.
-    pub fn new(own: OwnAddresses, limits: IndexLimits) -> Self {
+    /// An empty index. Bootstrap relays count as listed by every announcement, beyond its bound: a person who names one
+    /// relay wants what is there, whatever addresses the announcements know it by.
+    pub fn new(own: OwnAddresses, limits: IndexLimits, bootstrap: BTreeSet<RelayUrl>) -> Self {
+        let bootstrap = bootstrap.into_iter().filter(|relay| !own.contains(relay)).collect();
         Self {
             limits,
             own,
+            bootstrap,
             needs: RepoSyncIndex::new(),
             announced: HashMap::new(),
             tagged: HashMap::new(),
@@ -172,7 +177,8 @@ impl RepoIndex {
         if !self.announced.get(&address).is_none_or(newer) {
             return;
         }
-        let relays = self.relays_of(event, &address, applied);
+        let mut relays = self.relays_of(event, &address, applied);
+        relays.extend(self.bootstrap.iter().cloned());
         self.announced.insert(address.clone(), version);
         self.needs.entry(address.clone()).or_default();
         self.set_relays(&address, relays, applied);

@@ -49,7 +49,20 @@ fn not_complete_before_the_feed_was_told_up_to_the_barrier() {
     rig.give(ManagerInput::Feed(FeedPage { entries, upto: 1, head: 1 }));
     assert_eq!(rig.status("a"), ConnectionStatus::Syncing);
     rig.pass(5_000);
+    assert_eq!(rig.status("a"), ConnectionStatus::Syncing, "the fold has made a batch");
+    rig.confirm_all("a");
     assert_eq!(rig.status("a"), ConnectionStatus::Connected);
+}
+
+#[test]
+fn a_bootstrap_relay_is_asked_for_repositories_that_list_others_alone() {
+    let mut rig = Rig::new(bootstrap("a"));
+    rig.feed([]);
+    rig.connected("a");
+    rig.confirm_all("a");
+    rig.fold([announcement(1, "r", &["b"])]);
+    let batches = rig.batches("a");
+    assert_eq!(batches.iter().map(|batch| batch.items.repos.len()).sum::<usize>(), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Planning by what changed equals planning over everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use sync_core::model::{ConnectionStatus, Failure, FailureReason, PendingItems, RelayState, RelayUrl, kinds};
@@ -53,7 +53,7 @@ proptest! {
     #[test]
     fn what_changed_plans_the_same_as_everything(steps in prop::collection::vec(step(), 1..60), max in 1..4usize) {
         let own = OwnAddresses::new(["own.example"], []);
-        let mut index = RepoIndex::new(own.clone(), IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: max });
+        let mut index = RepoIndex::new(own.clone(), IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: max }, BTreeSet::new());
         let mut known: BTreeMap<RelayUrl, Known> = BTreeMap::new();
         for (name, status) in [("a", ConnectionStatus::Connected), ("b", ConnectionStatus::Syncing), ("c", ConnectionStatus::Disconnected)] {
             let mut state = RelayState::new(false);
@@ -152,7 +152,8 @@ fn fold(
 #[test]
 fn what_failed_is_new_again_when_it_is_due() {
     let own = OwnAddresses::default();
-    let mut index = RepoIndex::new(own.clone(), IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: 9 });
+    let mut index =
+        RepoIndex::new(own.clone(), IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: 9 }, BTreeSet::new());
     index.apply(&FeedEntry { seq: 1, change: announcement(1, "r", &["a"]) });
     let mut state = RelayState::new(false);
     state.connection_status = ConnectionStatus::Connected;
@@ -167,8 +168,11 @@ fn what_failed_is_new_again_when_it_is_due() {
 
 #[test]
 fn an_older_announcement_does_not_replace_a_newer() {
-    let mut index =
-        RepoIndex::new(OwnAddresses::default(), IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: 9 });
+    let mut index = RepoIndex::new(
+        OwnAddresses::default(),
+        IndexLimits { max_relays_per_repo: 3, max_repos_per_relay: 9 },
+        BTreeSet::new(),
+    );
     let apply = |index: &mut RepoIndex, change: FeedChange| index.apply(&FeedEntry { seq: 1, change }).changed;
     assert!(apply(&mut index, announcement(2, "r", &["a"])));
     assert!(!apply(&mut index, announcement(1, "r", &["b"])));

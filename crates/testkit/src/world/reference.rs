@@ -51,7 +51,7 @@ pub fn reachable(
 }
 
 /// What relays (by place) serve to a service that has accepted these events, and asks each relay for the layers of
-/// SPEC §4 as far as the accepted announcements list it; relays in `bootstrap` are asked for the first layer in any case.
+/// SPEC §4 as far as the accepted announcements list it; relays in `bootstrap` count as listed by all of them.
 pub fn asked_for(
     relays: &[RelayUrl],
     held: &BTreeMap<usize, Vec<Event>>,
@@ -64,8 +64,9 @@ pub fn asked_for(
         let roots = accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621));
         let roots = roots.filter(|event| tagged(event, &["a"]).any(|value| value == address));
         let roots: Vec<String> = roots.map(|root| root.id.to_hex()).collect();
-        for url in values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()) {
-            let Some(relay) = relays.iter().position(|relay| *relay == url) else { continue };
+        let listed: Vec<RelayUrl> = values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()).collect();
+        let listed = listed.iter().filter_map(|url| relays.iter().position(|relay| relay == url));
+        for relay in listed.chain(bootstrap.iter().copied()) {
             let needs = needs.entry(relay).or_default();
             needs.addresses.insert(address.clone());
             needs.identifiers.insert(identifier(announcement).to_owned());
