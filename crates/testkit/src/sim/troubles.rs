@@ -69,7 +69,7 @@ pub(super) fn passing(dice: &mut Dice) -> Trouble {
 /// Adds something that is always wrong with a relay, and says what may be asked of it still.
 ///
 /// `Named`: what is withheld shows in reconciliations; a relay that takes no notice of `until` can't be paged; more
-/// live subscriptions than fit are refused. `Lossy`: spoilt events look as if their author had spoilt them; what comes
+/// live subscriptions than fit are refused; much that nobody asked for is held against a relay. `Lossy`: spoilt events look as if their author had spoilt them; what comes
 /// after EOSE looks like the end of the page before.
 pub(super) fn lasting(dice: &mut Dice, faults: &mut Faults, ids: &[EventId]) -> Honesty {
     let every = |dice: &mut Dice| NonZeroU64::new(dice.within(2, 20));
@@ -89,7 +89,10 @@ pub(super) fn lasting(dice: &mut Dice, faults: &mut Faults, ids: &[EventId]) -> 
         11 => faults.repeat_eose = true,
         12 => faults.event_after_close = true,
         13 => faults.closed_after_ids = true,
-        14 => faults.mismatch_every = every(dice),
+        14 => {
+            faults.mismatch_every = every(dice);
+            return Honesty::Named;
+        }
         15 => faults.invalid_json_every = every(dice),
         16 => faults.oversized_notice = Some(dice.below(5_000)),
         17 => {

@@ -64,7 +64,8 @@ pub fn asked_for(
         let roots = accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621));
         let roots = roots.filter(|event| tagged(event, &["a"]).any(|value| value == address));
         let roots: Vec<String> = roots.map(|root| root.id.to_hex()).collect();
-        let listed: Vec<RelayUrl> = values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()).collect();
+        let listed: Vec<RelayUrl> =
+            values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()).collect();
         let listed = listed.iter().filter_map(|url| relays.iter().position(|relay| relay == url));
         for relay in listed.chain(bootstrap.iter().copied()) {
             let needs = needs.entry(relay).or_default();

@@ -56,6 +56,7 @@ fn a_notice_of_rate_limits_leaves_no_unanswered_subscription_taken_for_open() {
     bench.take_sent();
     bench.relay_says(json!(["NOTICE", "rate-limited: slow down"]));
     assert!(bench.notices.iter().any(|notice| matches!(notice, LinkNotice::LiveRefused { key: 1, .. })));
+    bench.take_sent();
     bench.pass(66_000);
     let sent = bench.take_sent();
     let again = text(&sent.iter().find(|frame| frame[0] == "REQ").expect("it is asked again")[1]);
@@ -98,9 +99,8 @@ fn a_live_event_that_the_store_could_not_take_is_told() {
     bench.link.checked(checked, &bench.local, bench.now);
     let outcome = Err(StoreError::Full("no room".to_owned()));
     bench.link.settled(checked.token, checked.id, &outcome, &bench.local, bench.now);
-    let told = std::iter::from_fn(|| bench.link.poll()).any(
-        |output| matches!(output, LinkOutput::Notice(LinkNotice::LiveRefused { text, .. }) if text.contains("no room")),
-    );
+    let told = std::iter::from_fn(|| bench.link.poll())
+        .any(|output| matches!(output, LinkOutput::Notice(LinkNotice::LiveRefused { key: 1, text }) if text.contains("no room")));
     assert!(told);
 }
 
