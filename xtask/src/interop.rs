@@ -15,7 +15,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         .args([manifest.as_os_str()])
         .args(["--"])
         .args(args)
-        .env("GRASP_SYNC_BIN", binary)
+        .env("INTEROP_GRASP_SYNC", binary)
         .env("CARGO_TARGET_DIR", root().join("interop").join("target"));
     if let Some(protoc) = protoc(&manifest)? {
         cargo = cargo.env("PROTOC", protoc);
