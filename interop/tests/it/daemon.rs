@@ -48,9 +48,7 @@ async fn mirrors(relay: &dyn Relay, title: &str, all: &[Value]) -> usize {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let url = RelayUrl::parse(&relay.url()).expect("a relay's address");
     let set = |events: Vec<_>| events.iter().map(|event: &sync_core::nostr::event::Event| event.id.to_hex()).collect();
-    let accepted: BTreeSet<String> = set(world::accepted(&on_relay, DOMAIN, now));
-    let held = BTreeMap::from([(0, on_relay)]);
-    let expected: BTreeSet<String> = set(world::reachable(&[url.clone()], &held, &[0], DOMAIN, now));
+    let expected: BTreeSet<String> = set(world::accepted(&on_relay, DOMAIN, now));
 
     let store = Store::new();
     let mut daemon = Daemon::start(&store, DOMAIN, &relay.url());
@@ -66,10 +64,7 @@ async fn mirrors(relay: &dyn Relay, title: &str, all: &[Value]) -> usize {
             (Some(why), _) => format!("left out: {why}"),
             (_, Some(words)) => format!("left out: refused by the relay ({words})"),
             _ if !served.contains(id) => "left out: taken by the relay, and not served".to_owned(),
-            _ if !accepted.contains(id) => "left out: not of a repository that lists the service".to_owned(),
-            _ if !expected.contains(id) => {
-                "left out: accepted, but in none of the layers asked of this relay".to_owned()
-            }
+            _ if !expected.contains(id) => "left out: not of a repository that lists the service".to_owned(),
             _ => "MISSING".to_owned(),
         };
         *rows.entry(why).or_default() += 1;
@@ -85,13 +80,13 @@ async fn mirrors(relay: &dyn Relay, title: &str, all: &[Value]) -> usize {
 
 /// As they were published: they don't list the relay under test, so that it is asked for announcements alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn announcements_of_relay_builder() {
+async fn repositories_of_relay_builder() {
     let Some(all) = real() else { return };
     assert!(mirrors(&RelayBuilderRelay::start().await, "relay-builder, not listed", &all).await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn announcements_of_rs_relay() {
+async fn repositories_of_rs_relay() {
     let Some(all) = real() else { return };
     let folder = TempDir::new().expect("a temporary folder");
     assert!(mirrors(&RsRelay::start(folder.path()), "rs-relay, not listed", &all).await > 0);
@@ -99,7 +94,7 @@ async fn announcements_of_rs_relay() {
 
 /// With the relay under test in a listed one's place: all three layers are asked of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn repositories_of_relay_builder() {
+async fn listed_repositories_of_relay_builder() {
     let Some(all) = real() else { return };
     let relay = RelayBuilderRelay::start().await;
     let all = moved(&all, LISTED, &relay.url());
@@ -107,7 +102,7 @@ async fn repositories_of_relay_builder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repositories_of_rs_relay() {
+async fn listed_repositories_of_rs_relay() {
     let Some(all) = real() else { return };
     let folder = TempDir::new().expect("a temporary folder");
     let relay = RsRelay::start(folder.path());
