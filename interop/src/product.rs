@@ -110,14 +110,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `run` for a service of that domain; nobody is discovered, `relay` is where it starts from.
-    pub fn start(store: &Store, domain: &str, relay: &str) -> Self {
+    /// `run` for a service of that domain; `relay` is where it starts from, and those in `disabled` are left alone.
+    pub fn start<'a>(store: &Store, domain: &str, relay: &str, disabled: impl Iterator<Item = &'a str>) -> Self {
         let admin = free_address().expect("a free port");
         let own = free_address().expect("a free port");
+        let disabled: String = disabled.map(|relay| format!("[sync.relays.{relay:?}]\ndisabled = true\n")).collect();
         let config = format!(
             "[service]\ndomain = [{domain:?}]\nlisten = \"{own}\"\n[store]\npath = {:?}\n[sync]\n\
-             bootstrap_relays = [{relay:?}]\ndiscover = false\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n\
-             [admin]\nlisten = \"{admin}\"\n",
+             bootstrap_relays = [{relay:?}]\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n{disabled}\
+             [limits]\nallow_private_addresses = true\n[admin]\nlisten = \"{admin}\"\n",
             store.path()
         );
         let file = store.folder.path().join("config.toml");
