@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use engine::Clock;
 use engine::driver::Shared;
-use engine::ingest::{EventLimits, Ingest};
+use engine::ingest::Ingest;
+use sync_core::check::EventLimits;
 use sync_core::model::RelayUrl;
 use sync_core::store::EventStore;
 use sync_core::strategy::RelayProfile;

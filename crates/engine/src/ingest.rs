@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use sync_core::check::{Candidate, EventLimits};
 use sync_core::link::{CheckJob, Checked, Token};
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
-use sync_core::nostr::filter::MatchEventOptions;
 use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StoreError, Submission};
-use sync_core::strategy::{BadEvent, CheckVerdict};
+use sync_core::strategy::CheckVerdict;
 use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -26,15 +26,6 @@ pub const MAX_JOBS: usize = 64;
 const MAX_WORK: usize = 64;
 /// Answers that a connection may be owed: two for each piece of work.
 pub const MAX_ANSWERS: usize = 2 * MAX_WORK;
-
-/// Bounds on one event (CONTRACT.md, `[limits]`).
-#[derive(Debug, Clone, Copy)]
-pub struct EventLimits {
-    /// Bytes of its JSON.
-    pub max_event_size: usize,
-    /// Its tags.
-    pub max_tags: usize,
-}
 
 /// What comes back to a connection.
 #[derive(Debug)]
@@ -147,12 +138,6 @@ struct Checker {
     trouble: Trouble,
 }
 
-/// A job on its way through the checks.
-enum Candidate {
-    Parsed(Box<Event>),
-    Bad { id: EventId, reason: BadEvent },
-}
-
 impl Checker {
     fn run(&self) {
         loop {
@@ -167,28 +152,16 @@ impl Checker {
     fn check(&self, work: Work) {
         let Work { jobs, offered, relay, answers, place } = work;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
-        let candidates: Vec<Candidate> = jobs.iter().map(|job| self.parse(&job.json)).collect();
+        let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
 
         let mut checked = Vec::with_capacity(jobs.len());
         let mut fresh = Vec::new();
         let mut events = Vec::new();
         for ((job, candidate), known) in jobs.iter().zip(candidates).zip(known) {
-            let answer = match candidate {
-                Candidate::Bad { id, reason } => {
-                    Checked { token: job.token, id, created_at: 0, verdict: CheckVerdict::Bad(reason) }
-                }
-                Candidate::Parsed(event) => {
-                    let (id, created_at) = (event.id, event.created_at.as_secs());
-                    let verdict = verdict(&event, known, job);
-                    if verdict == CheckVerdict::New && job.store {
-                        fresh.push((job.token, id));
-                        events.push(*event);
-                    }
-                    let created_at = if matches!(verdict, CheckVerdict::Bad(_)) { 0 } else { created_at };
-                    Checked { token: job.token, id, created_at, verdict }
-                }
-            };
+            let (answer, event) = candidate.check(job, known, Event::verify_signature);
+            fresh.extend(event.as_ref().map(|event| (job.token, event.id)));
+            events.extend(event);
             self.count(answer.verdict);
             checked.push(answer);
         }
@@ -205,30 +178,10 @@ impl Checker {
         }
     }
 
-    fn parse(&self, json: &str) -> Candidate {
-        let nobody = EventId::from_byte_array([0; EventId::LEN]);
-        if json.len() > self.limits.max_event_size {
-            return Candidate::Bad { id: claimed_id(json).unwrap_or(nobody), reason: BadEvent::TooLarge };
-        }
-        match serde_json::from_str::<Event>(json) {
-            Ok(event) if event.tags.len() > self.limits.max_tags => {
-                Candidate::Bad { id: event.id, reason: BadEvent::TooManyTags }
-            }
-            Ok(event) => Candidate::Parsed(Box::new(event)),
-            Err(_) => Candidate::Bad { id: claimed_id(json).unwrap_or(nobody), reason: BadEvent::Malformed },
-        }
-    }
-
     /// What the store knows of each candidate. Where it can't be read everything counts as new: the writer, which
     /// decides, will see.
     fn known(&self, candidates: &[Candidate]) -> Vec<Option<KnownEvent>> {
-        let ids: Vec<EventId> = candidates
-            .iter()
-            .map(|candidate| match candidate {
-                Candidate::Parsed(event) => event.id,
-                Candidate::Bad { id, .. } => *id,
-            })
-            .collect();
+        let ids: Vec<EventId> = candidates.iter().map(Candidate::id).collect();
         self.store.known(&ids).unwrap_or_else(|error| {
             tracing::warn!(%error, "can't look up known events");
             vec![None; ids.len()]
@@ -242,39 +195,6 @@ impl Checker {
             CheckVerdict::Bad(reason) => self.metrics.event_received(reason.as_str()),
         }
     }
-}
-
-/// The checks in the order of what they cost. A known id is taken at its word only where it agrees with the record.
-fn verdict(event: &Event, known: Option<KnownEvent>, job: &CheckJob) -> CheckVerdict {
-    let matches = || job.filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new()));
-    if let Some(known) = known {
-        return if known.created_at != event.created_at.as_secs() {
-            CheckVerdict::Bad(BadEvent::WrongId)
-        } else if !matches() {
-            CheckVerdict::Bad(BadEvent::NotAsked)
-        } else {
-            CheckVerdict::Known
-        };
-    }
-    if !event.verify_id() {
-        CheckVerdict::Bad(BadEvent::WrongId)
-    } else if !matches() {
-        CheckVerdict::Bad(BadEvent::NotAsked)
-    } else if !event.verify_signature() {
-        CheckVerdict::Bad(BadEvent::BadSignature)
-    } else {
-        CheckVerdict::New
-    }
-}
-
-/// The id that an unusable event claims, so that whoever asked for it knows that it came.
-fn claimed_id(json: &str) -> Option<EventId> {
-    #[derive(serde::Deserialize)]
-    struct Claim<'a> {
-        #[serde(borrow)]
-        id: std::borrow::Cow<'a, str>,
-    }
-    EventId::from_hex(&serde_json::from_str::<Claim<'_>>(json).ok()?.id).ok()
 }
 
 /// What a connection is still owed for a piece of work: told once, also where the store drops its answer.

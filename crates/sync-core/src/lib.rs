@@ -16,6 +16,7 @@
 //! | [`manager`] | all relays together |
 //! | [`health`] | back-off, rate limits, lasting faults |
 //! | [`admission`] | which events are accepted, deferred, rejected |
+//! | [`check`] | whether a received event is what it says, and what was asked for |
 //! | [`intake`] | what storing an event does to what is stored already |
 //! | [`strategy`] | how one filter is reconciled with one relay |
 //! | [`link`] | one connection: live subscriptions, batches, sessions, fetching, uploads, budgets |
@@ -23,6 +24,7 @@
 //! | [`store`], [`transport`] | what the shell provides |
 
 pub mod admission;
+pub mod check;
 pub mod filters;
 pub mod health;
 pub mod intake;

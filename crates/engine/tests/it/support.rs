@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use engine::Clock;
 use engine::driver::Shared;
-use engine::ingest::{EventLimits, Ingest};
+use engine::ingest::Ingest;
+use sync_core::check::EventLimits;
 use sync_core::intake::IntakeConfig;
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use nostr::event::{Event, EventId, Signature};
-use nostr::filter::MatchEventOptions;
+use sync_core::check::{Candidate, EventLimits};
 use sync_core::link::{CheckJob, Checked};
-use sync_core::store::{KnownEvent, LocalSets};
-use sync_core::strategy::{BadEvent, CheckVerdict};
+use sync_core::store::LocalSets;
 
 use crate::store::MemoryStore;
+
+/// As wide as the defaults of the configuration.
+const LIMITS: EventLimits = EventLimits { max_event_size: 512 * 1024, max_tags: 5_000 };
 
 /// Remembers what was verified.
 #[derive(Debug, Default)]
@@ -20,37 +22,10 @@ pub(super) struct Checker {
 impl Checker {
     /// Checks a job; the event, too, where it is valid and to be stored.
     pub(super) fn check(&mut self, job: &CheckJob, store: &MemoryStore) -> (Checked, Option<Event>) {
-        let nobody = EventId::from_byte_array([0; EventId::LEN]);
-        let Ok(event) = serde_json::from_str::<Event>(&job.json) else {
-            let verdict = CheckVerdict::Bad(BadEvent::Malformed);
-            return (Checked { token: job.token, id: nobody, created_at: 0, verdict }, None);
-        };
-        let known = store.known(&[event.id]).ok().and_then(|known| known.into_iter().next().flatten());
-        let verdict = self.verdict(&event, known, job);
-        let created_at = if matches!(verdict, CheckVerdict::Bad(_)) { 0 } else { event.created_at.as_secs() };
-        let answer = Checked { token: job.token, id: event.id, created_at, verdict };
-        (answer, (verdict == CheckVerdict::New && job.store).then_some(event))
-    }
-
-    fn verdict(&mut self, event: &Event, known: Option<KnownEvent>, job: &CheckJob) -> CheckVerdict {
-        let matches = || job.filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new()));
-        if let Some(known) = known {
-            return if known.created_at != event.created_at.as_secs() {
-                CheckVerdict::Bad(BadEvent::WrongId)
-            } else if !matches() {
-                CheckVerdict::Bad(BadEvent::NotAsked)
-            } else {
-                CheckVerdict::Known
-            };
-        }
-        if !event.verify_id() {
-            CheckVerdict::Bad(BadEvent::WrongId)
-        } else if !matches() {
-            CheckVerdict::Bad(BadEvent::NotAsked)
-        } else if !*self.signatures.entry((event.id, event.sig)).or_insert_with(|| event.verify_signature()) {
-            CheckVerdict::Bad(BadEvent::BadSignature)
-        } else {
-            CheckVerdict::New
-        }
+        let candidate = Candidate::parse(&job.json, &LIMITS);
+        let known = store.known(&[candidate.id()]).ok().and_then(|known| known.into_iter().next().flatten());
+        candidate.check(job, known, |event| {
+            *self.signatures.entry((event.id, event.sig)).or_insert_with(|| event.verify_signature())
+        })
     }
 }
