@@ -1,4 +1,13 @@
 //! The command line of grasp-sync: command line → configuration → command → exit code (CONTRACT.md).
+//!
+//! | module | is for |
+//! |---|---|
+//! | [`cli`] | what can be asked |
+//! | [`config`] | defaults, file, environment and flags, checked, each value with where it came from |
+//! | [`commands`] | one module for each command |
+//! | [`wiring`], [`store`], [`strategies`] | the parts of the program, made of the configuration |
+//! | `admin` | the running daemon over HTTP |
+//! | [`output`], [`exit`] | what is printed, and how a command ends |
 
 mod admin;
 pub mod cli;

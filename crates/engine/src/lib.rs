@@ -6,19 +6,22 @@
 //! | [`driver`] | one connection: a [`sync_core::link::RelayLink`] between socket and ingest |
 //! | [`daemon`] | the manager's task, the feed, connecting, persisting, status |
 //! | [`once`] | one historic sync with one relay |
+//! | [`clock`] | the one place that reads the clocks |
+//! | [`trouble`] | what keeps a part of the process from its work |
+//! | `local` | the store as sessions read it |
+//! | `trace` | the spans of a batch |
 //!
 //! Every channel is bounded. The manager awaits nothing while it decides; a relay's task never waits for the manager,
 //! so that neither can hold up the other.
 
 pub mod clock;
 pub mod daemon;
-
 pub mod driver;
 pub mod ingest;
 pub mod once;
+pub mod trouble;
 
 mod local;
 mod trace;
-pub mod trouble;
 
 pub use clock::Clock;

@@ -5,11 +5,13 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `open` | opens a directory: options, locks, errors |
+//! | `store` | the traits of `sync-core` over all of these |
+//! | `open`, `error` | opens a directory: options, locks; what goes wrong |
 //! | `schema` | the databases of the environment, their keys in one table, the schema's version |
 //! | `codec`, `bytes` | an event as compact bytes, and back |
 //! | `keys` | keys of every index |
 //! | `txn`, `events`, `feed`, `rejected` | the primitives of a write transaction |
+//! | `rejected_row` | a row of the rejected index as bytes |
 //! | `matching`, `plan`, `query` | filters: whether they match, by which index, newest first |
 //! | `view` | the local set of a filter, for reconciliation |
 //! | `writer` | the one thread that writes: group commit, sweeping, judging again |

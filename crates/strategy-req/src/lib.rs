@@ -6,6 +6,7 @@
 //! | `pager` | where the next page begins, what is drained, what can't be shown |
 //! | `session` | when to ask, when to give up |
 //! | `offer` | what we have and the relay never showed |
+//! | `config` | what the operator may set |
 
 mod config;
 mod offer;

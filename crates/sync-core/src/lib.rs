@@ -22,6 +22,7 @@
 //! | [`link`] | one connection: live subscriptions, batches, sessions, fetching, uploads, budgets |
 //! | [`response`] | what a relay's words mean |
 //! | [`store`], [`transport`] | what the shell provides |
+//! | [`time`] | how time is handed in |
 
 pub mod admission;
 pub mod check;

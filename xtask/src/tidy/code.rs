@@ -46,8 +46,6 @@ const PROMISES: &[&str] = &[
     concat!("place", "holder"),
 ];
 
-const MAY_BE_UNSAFE: &[&str] = &["crates/strategy-abi", "crates/strategy-host"];
-
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (room, _) = source.room();
@@ -91,10 +89,7 @@ fn unbounded(source: &Source, findings: &mut Vec<Finding>) {
 }
 
 fn keyword_unsafe(source: &Source, room: &str, findings: &mut Vec<Finding>) {
-    if MAY_BE_UNSAFE.contains(&room) || room.starts_with("plugins/") {
-        return;
-    }
-    let why = "only strategy-abi, strategy-host and the one `open` of heed in store-lmdb hold unsafe code";
+    let why = "only the one `open` of heed in store-lmdb holds unsafe code";
     let opens_heed = |line: usize| {
         let start: usize = source.code.split_inclusive('\n').take(line - 1).map(str::len).sum();
         let block =
@@ -162,8 +157,6 @@ mod tests {
         let text = "#![allow(unsafe_code)]\nlet a = unsafe { b() };\nlet c = unsafe {\n    options.open(path)?\n};\n";
         assert_eq!(lines("crates/engine/src/a.rs", text), [2, 3]);
         assert_eq!(lines("crates/store-lmdb/src/a.rs", text), [2]);
-        assert_eq!(lines("crates/strategy-abi/src/a.rs", text), Vec::<usize>::new());
-        assert_eq!(lines("plugins/window/src/a.rs", text), Vec::<usize>::new());
     }
 
     #[test]

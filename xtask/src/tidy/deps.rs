@@ -6,14 +6,11 @@ use super::workspace::{Dependency, Kind, Package, Workspace};
 /// The floors of the house. A crate depends on crates of lower floors only.
 const FLOORS: &[(&str, u8)] = &[
     ("sync-core", 0),
-    ("strategy-abi", 0),
     ("telemetry", 1),
     ("strategy-negentropy", 1),
     ("strategy-req", 1),
-    ("strategy-host", 1),
     ("store-lmdb", 1),
     ("transport-ws", 1),
-    ("own-relay", 1),
     ("engine", 2),
     ("testkit", 2),
     ("grasp-sync", 3),
@@ -24,15 +21,14 @@ const FLOORS: &[(&str, u8)] = &[
 const OUTSIDE: &[&str] =
     &["tokio", "async-std", "smol", "mio", "hyper", "axum", "reqwest", "heed", "rand", "getrandom"];
 
-const WEBSOCKET: &[&str] = &["transport-ws", "own-relay", "testkit"];
-const FOREIGN_CODE: &[&str] = &["strategy-abi", "strategy-host"];
+const WEBSOCKET: &[&str] = &["transport-ws", "testkit"];
 
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in &workspace.packages {
         let manifest = workspace.manifest(package);
         let mut report = |what: String, why| findings.push(Finding::new(&manifest, 0, what, why));
-        if floor(package, &manifest).is_none() {
+        if floor_of(&package.name).is_none() {
             report(
                 format!("`{}` is on no floor", package.name),
                 "give it one in xtask/src/tidy/deps.rs, so that what may depend on it is decided",
@@ -40,7 +36,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
         }
         for dependency in &package.dependencies {
             let what = format!("`{}` depends on `{}`", package.name, dependency.name);
-            for why in reasons(package, dependency, &manifest) {
+            for why in reasons(package, dependency) {
                 report(what.clone(), why);
             }
         }
@@ -48,26 +44,26 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
-fn reasons(package: &Package, dependency: &Dependency, manifest: &str) -> Vec<&'static str> {
+fn reasons(package: &Package, dependency: &Dependency) -> Vec<&'static str> {
     let (from, to) = (package.name.as_str(), dependency.name.as_str());
     let mut reasons = Vec::new();
     if from == "sync-core" && (OUTSIDE.iter().any(|name| is_or_extends(to, name)) || to.contains("tungstenite")) {
         reasons.push("sync-core decides without runtime, socket, store or randomness");
     }
     if to.contains("tungstenite") && !WEBSOCKET.contains(&from) {
-        reasons.push("only transport-ws and own-relay know WebSocket (and the scripted relay of testkit)");
+        reasons.push("only transport-ws knows WebSocket (and the scripted relay of testkit)");
     }
     if is_or_extends(to, "heed") && from != "store-lmdb" {
         reasons.push("only store-lmdb knows heed");
     }
-    if to == "libloading" && from != "strategy-host" {
-        reasons.push("only strategy-host loads libraries");
+    if to == "libloading" {
+        reasons.push("nothing here loads foreign code");
     }
     if is_strategy(from) && is_strategy(to) {
         reasons.push("no strategy knows another");
     }
     let ours = dependency.path.is_some();
-    if ours && dependency.kind != Some(Kind::Dev) && floor(package, manifest) <= floor_of(to) {
+    if ours && dependency.kind != Some(Kind::Dev) && floor_of(from) <= floor_of(to) {
         reasons.push("arrows point down only: bin, engine, then the rooms, then sync-core");
     }
     reasons
@@ -79,11 +75,7 @@ fn is_or_extends(name: &str, base: &str) -> bool {
 }
 
 fn is_strategy(name: &str) -> bool {
-    name.starts_with("strategy-") && !FOREIGN_CODE.contains(&name)
-}
-
-fn floor(package: &Package, manifest: &str) -> Option<u8> {
-    if manifest.starts_with("plugins/") { Some(1) } else { floor_of(&package.name) }
+    name.starts_with("strategy-")
 }
 
 fn floor_of(name: &str) -> Option<u8> {
@@ -126,7 +118,6 @@ mod tests {
             ("testkit", "tokio-tungstenite", None, false),
             ("store-lmdb", "heed", None, false),
             ("strategy-req", "sync-core", None, true),
-            ("strategy-host", "strategy-abi", None, true),
             ("engine", "testkit", Some("dev"), true),
             ("grasp-sync", "engine", None, true),
         ] {
@@ -140,9 +131,9 @@ mod tests {
             ("sync-core", "tokio", None, false, "without runtime"),
             ("sync-core", "tokio-util", Some("dev"), false, "without runtime"),
             ("sync-core", "rand_core", None, false, "without runtime"),
-            ("engine", "tokio-tungstenite", None, false, "know WebSocket"),
+            ("engine", "tokio-tungstenite", None, false, "knows WebSocket"),
             ("grasp-sync", "heed", None, false, "knows heed"),
-            ("engine", "libloading", None, false, "loads libraries"),
+            ("engine", "libloading", None, false, "loads foreign code"),
             ("strategy-req", "strategy-negentropy", Some("dev"), true, "no strategy knows another"),
             ("sync-core", "engine", None, true, "arrows point down"),
             ("store-lmdb", "transport-ws", None, true, "arrows point down"),

@@ -236,7 +236,6 @@ mod tests {
     fn a_file_knows_its_room() {
         for (name, room) in [
             ("crates/engine/src/lib.rs", ("crates/engine", "src/lib.rs")),
-            ("plugins/window/src/lib.rs", ("plugins/window", "src/lib.rs")),
             ("xtask/src/main.rs", ("xtask", "src/main.rs")),
         ] {
             assert_eq!(Source::new(name, "").room(), room);

@@ -90,7 +90,7 @@ impl LogLevel {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the daemon: own relay, discovery, historic and live sync, admin endpoint
+    /// Run the daemon: discovery, historic and live sync, admin endpoint
     Run(RunArgs),
     /// Sync once between the store and each relay, in parallel
     Sync(SyncArgs),

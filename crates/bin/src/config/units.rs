@@ -1,18 +1,17 @@
-//! Durations and sizes as people write them: `65s`, `15m`, `64KiB` (CONTRACT.md).
+//! Durations and sizes as people write them: `65s`, `15m`, `64KiB` (CONTRACT.md). Durations are read as strategies read
+//! those of their own sections.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Units of time with their milliseconds, longest first.
-const TIME_UNITS: [(&str, u64); 6] =
-    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+use sync_core::strategy::{duration_text, parse_duration_ms};
 
 /// Units of size with their bytes, largest first.
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A number with one of the units `ms`, `s`, `m`, `h`, `d`, `w`. `None` where `text` isn't that, or beyond 2⁶⁴ ms.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    parse(text, &TIME_UNITS).map(Duration::from_millis)
+    parse_duration_ms(text).map(Duration::from_millis)
 }
 
 /// A number of bytes, plain or with one of the units `B`, `KiB`, `MiB`, `GiB`, `TiB`. `None` where `text` isn't that.
@@ -20,18 +19,23 @@ pub fn parse_size(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok();
     }
-    parse(text, &SIZE_UNITS)
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// The shortest text that [`parse_duration`] reads as `duration`, to the millisecond.
 pub fn format_duration(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 { "0s".to_owned() } else { format(millis, &TIME_UNITS) }
+    duration_text(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The shortest text that [`parse_size`] reads as `bytes`.
 pub fn format_size(bytes: u64) -> String {
-    format(bytes, &SIZE_UNITS)
+    let whole = SIZE_UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
+    let (unit, factor) = whole.unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
 }
 
 /// Reads a duration within `allowed`; the error says what is allowed.
@@ -48,22 +52,6 @@ pub(super) fn size_in(text: &str, allowed: RangeInclusive<u64>) -> Result<u64, S
         let (min, max) = (format_size(*allowed.start()), format_size(*allowed.end()));
         format!("a size from {min} to {max}, in bytes or with KiB, MiB, GiB or TiB, such as \"64KiB\"")
     })
-}
-
-fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
-fn format(value: u64, units: &[(&str, u64)]) -> String {
-    let whole = units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
-    match whole {
-        Some((name, factor)) => format!("{}{name}", value / factor),
-        None => format!("{value}{}", units.last().map_or("", |(name, _)| name)),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use sync_core::store::{EventStore, FeedPage, FeedSeq};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::spawn_store;
+use crate::trouble::Trouble;
+
 /// Pages between the store and the manager.
 pub(super) const PAGES: usize = 4;
 /// Places in one page.
@@ -14,8 +17,13 @@ const PAGE: usize = 1_000;
 /// Pause after the store could not be read.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Sends the feed's pages, stripped of what the manager doesn't act on, until `cancel`.
-pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedPage>, cancel: CancellationToken) {
+/// Sends the feed's pages, stripped of what the manager doesn't act on, until `cancel`. `trouble` says while it can't.
+pub(super) async fn follow(
+    store: Arc<dyn EventStore>,
+    pages: mpsc::Sender<FeedPage>,
+    trouble: Trouble,
+    cancel: CancellationToken,
+) {
     let (wake, mut woken) = watch::channel::<FeedSeq>(0);
     store.on_feed(Box::new(move |head| {
         wake.send_replace(head);
@@ -25,8 +33,9 @@ pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedP
     loop {
         woken.mark_unchanged();
         let reading = Arc::clone(&store);
-        match tokio::task::spawn_blocking(move || reading.feed(after, PAGE)).await {
-            Ok(Ok(mut page)) => {
+        match spawn_store(move || reading.feed(after, PAGE)).await {
+            Ok(mut page) => {
+                trouble.clear();
                 let more = page.upto < page.head;
                 after = page.upto;
                 page.entries.retain(|entry| entry.change.is_of_interest());
@@ -40,12 +49,15 @@ pub(super) async fn follow(store: Arc<dyn EventStore>, pages: mpsc::Sender<FeedP
                     continue;
                 }
             }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "can't read the feed");
-                tokio::time::sleep(RETRY).await;
-                continue;
+            Err(error) => {
+                if trouble.raise(&error) {
+                    tracing::error!(%error, "can't read the feed");
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = tokio::time::sleep(RETRY) => continue,
+                }
             }
-            Err(_) => return,
         }
         tokio::select! {
             () = cancel.cancelled() => return,

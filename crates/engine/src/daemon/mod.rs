@@ -102,10 +102,10 @@ pub async fn run(
         tracing::warn!("{problem}");
     }
 
-    let persist_trouble = Trouble::default();
+    let (persist_trouble, feed_trouble) = (Trouble::default(), Trouble::default());
     let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
-    let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, cancel.clone()));
+    let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, feed_trouble.clone(), cancel.clone()));
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
     let mut daemon = Daemon {
@@ -116,7 +116,7 @@ pub async fn run(
         shown,
         persister,
         unsaved: Vec::new(),
-        persist_trouble,
+        troubles: [persist_trouble, feed_trouble],
         events,
         attempts,
         relays: HashMap::new(),
@@ -211,7 +211,8 @@ struct Daemon {
     persister: mpsc::Sender<persist::Job>,
     /// Records that the persister had no room for.
     unsaved: persist::Job,
-    persist_trouble: Trouble,
+    /// What keeps the persister and the follower of the feed from their work.
+    troubles: [Trouble; 2],
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
@@ -391,7 +392,8 @@ impl Daemon {
             }
             Err(error) => Some(error.to_string()),
         };
-        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(|| self.persist_trouble.text());
+        let others = || self.troubles.iter().find_map(Trouble::text);
+        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others);
         let health = trouble.map_or(Health::Ok, Health::Failing);
         self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
         metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use engine::daemon::{self, DaemonConfig, Health, Shown};
@@ -16,7 +17,7 @@ use testkit::world::{World, WorldSpec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{MemoryConnector, both, shared, url};
+use crate::support::{MemoryConnector, SlowStore, both, shared, url};
 
 fn config() -> DaemonConfig {
     DaemonConfig {
@@ -34,6 +35,12 @@ fn config() -> DaemonConfig {
         seed: 1,
         version: "test".to_owned(),
     }
+}
+
+fn judging() -> MemoryStore {
+    let domains = vec!["git.example.com".to_owned()];
+    let policy = AdmissionPolicy::new(AdmissionConfig { domains, ..AdmissionConfig::default() }).expect("valid");
+    MemoryStore::new(Some(policy), IntakeConfig::default())
 }
 
 /// Runs the daemon until `url()` is complete, then stops it. How long stopping took.
@@ -60,12 +67,7 @@ async fn a_restart_goes_on_where_the_daemon_stopped() {
     let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
     let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });
     let connector = MemoryConnector::new(relay.clone());
-    let policy = AdmissionPolicy::new(AdmissionConfig {
-        domains: vec!["git.example.com".to_owned()],
-        ..AdmissionConfig::default()
-    })
-    .expect("valid");
-    let store = Arc::new(MemoryStore::new(Some(policy), IntakeConfig::default()));
+    let store = Arc::new(judging());
 
     let took = run_until_complete(&connector, &store).await;
     assert!(took < Duration::from_secs(5), "stopping took {took:?}");
@@ -76,4 +78,26 @@ async fn a_restart_goes_on_where_the_daemon_stopped() {
     run_until_complete(&connector, &store).await;
     assert_eq!(relay.stats().received("NEG-OPEN"), reconciled, "a quick reconnect asks by REQ, from where it was");
     assert_eq!(store.accepted(), accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_cannot_be_read_shows_in_health_and_is_read_on_later() {
+    let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
+    let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });
+    let store = SlowStore::new(judging(), u64::MAX);
+    store.feed_broken.store(true, Ordering::SeqCst);
+    let (cancel, connector) = (CancellationToken::new(), MemoryConnector::new(relay));
+    let (status, mut shown) = watch::channel(Arc::new(StatusReport::default()));
+    let (health, mut healthy) = watch::channel(Health::Ok);
+    let shown_by = Shown { status, health };
+    let running = daemon::run(config(), connector, shared(store.clone(), 32 << 20), shown_by, cancel.clone());
+    let broken_and_mended = async {
+        healthy.wait_for(|health| *health != Health::Ok).await.expect("the daemon runs");
+        store.feed_broken.store(false, Ordering::SeqCst);
+        healthy.wait_for(|health| *health == Health::Ok).await.expect("the daemon runs");
+        shown.wait_for(|report| report.totals.repos > 0).await.expect("the daemon runs");
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, broken_and_mended);
+    assert_eq!(ended, Ok(()));
 }

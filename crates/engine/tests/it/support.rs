@@ -132,11 +132,14 @@ pub(crate) struct SlowStore {
     changed: Condvar,
     /// The writer is gone.
     pub(crate) closed: AtomicBool,
+    /// Who reads the feed panics.
+    pub(crate) feed_broken: AtomicBool,
 }
 
 impl SlowStore {
     pub(crate) fn new(inner: MemoryStore, allowed: u64) -> Arc<Self> {
-        Arc::new(Self { inner, allowed: Mutex::new(allowed), changed: Condvar::new(), closed: AtomicBool::new(false) })
+        let (closed, feed_broken) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { inner, allowed: Mutex::new(allowed), changed: Condvar::new(), closed, feed_broken })
     }
 
     pub(crate) fn allow(&self, more: u64) {
@@ -191,6 +194,7 @@ impl EventStore for SlowStore {
     }
 
     fn feed(&self, after: FeedSeq, max: usize) -> Result<FeedPage, StoreError> {
+        assert!(!self.feed_broken.load(Ordering::SeqCst), "the feed is broken, as the test asked");
         self.inner.feed(after, max)
     }
 

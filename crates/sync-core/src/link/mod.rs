@@ -3,6 +3,17 @@
 //!
 //! [`RelayLink`] is a machine: the shell hands it frames, results of checks and commits, and commands; it yields
 //! frames to send, events to check, and what became of each batch.
+//!
+//! | module | decides |
+//! |---|---|
+//! | `machine` | its state, its entrances, and where each frame goes |
+//! | `inbox` | when a frame is acted on: after the checks of the events before it |
+//! | `batches`, `part` | how a batch begins and ends; what one filter of it needs, offers and lacks |
+//! | `session`, `answers` | which strategy carries a part, and what it hears of the relay |
+//! | `fetch` | what is asked for by id, and uploaded |
+//! | `verdicts` | what checks and store said of events |
+//! | `live` | which live subscriptions are open |
+//! | `wire` | how frames are read and written |
 
 mod answers;
 mod batches;

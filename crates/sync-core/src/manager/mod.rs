@@ -1,4 +1,13 @@
 //! All relays together: inputs with the time they happened, outputs for the shell (SPEC §5, §6, §9, §10).
+//!
+//! | module | decides |
+//! |---|---|
+//! | `sync` | what each input sets off; the batches of what is new |
+//! | `connections` | whom to be connected to |
+//! | `wanted` | of whom an event is asked that the rejected index let go of |
+//! | `restore` | what is taken over of a former run |
+//! | `status` | what an operator sees |
+//! | `config` | what the operator told it |
 
 mod config;
 mod connections;

@@ -61,19 +61,26 @@ impl<'a> Section<'a> {
     }
 }
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// Units of time with their milliseconds, longest first.
+const UNITS: [(&str, u64); 6] =
+    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A whole number and a unit: `500ms`, `30s`, `15m`, `24h`, `7d`. `None` for anything else.
+/// A whole number and a unit: `500ms`, `30s`, `15m`, `24h`, `7d`, `2w`; space around them doesn't count. `None` for
+/// anything else, and beyond 2⁶⁴ ms.
 pub fn parse_duration_ms(text: &str) -> Option<u64> {
+    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
-    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 /// The shortest text that [`parse_duration_ms`] reads back as `ms`.
 pub fn duration_text(ms: u64) -> String {
-    let (unit, factor) = UNITS.iter().find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor)).unwrap_or(&("ms", 1));
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    let (unit, factor) = UNITS.iter().find(|(_, factor)| ms.is_multiple_of(*factor)).unwrap_or(&("ms", 1));
     format!("{}{unit}", ms / factor)
 }
 
@@ -84,11 +91,12 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_written() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("2m", 120_000), ("24h", 86_400_000)] {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("2m", 120_000), ("24h", 86_400_000), ("2w", 1_209_600_000)]
+        {
             assert_eq!(parse_duration_ms(text), Some(ms), "{text}");
             assert_eq!(parse_duration_ms(&duration_text(ms)), Some(ms), "{text}");
         }
-        for text in ["", "30", "s", "30 s", "-1s", "1.5s", "30sec", "99999999999999999999s", "18446744073709551615d"] {
+        for text in ["", "30", "s", "3 0s", "-1s", "1.5s", "30sec", "99999999999999999999s", "18446744073709551615d"] {
             assert_eq!(parse_duration_ms(text), None, "{text}");
         }
     }

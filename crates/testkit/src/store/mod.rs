@@ -1,6 +1,6 @@
 //! A store in memory: the reference that other stores are compared with, and the simulator's disk.
 //!
-//! It runs the same [`sync_core::intake`] as every store, over maps ([`state`]). A submission is taken in at once, in
+//! It runs the same [`sync_core::intake`] as every store, over maps (`state`). A submission is taken in at once, in
 //! the caller's thread, as one transaction; its reply has been called when `submit` returns.
 
 mod state;
