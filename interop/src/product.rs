@@ -1,4 +1,4 @@
-//! `grasp-sync` as a user runs it: the binary that `GRASP_SYNC_BIN` names, its exit code, its stdout.
+//! `grasp-sync` as a user runs it: the binary that `INTEROP_GRASP_SYNC` names, its exit code, its stdout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -65,7 +65,7 @@ impl Store {
     fn run<const N: usize>(&self, args: [&str; N]) -> Output {
         let store = self.path();
         let output = command().args(args).arg("--store").arg(&store).stdin(Stdio::null()).output();
-        let output = output.expect("GRASP_SYNC_BIN runs");
+        let output = output.expect("INTEROP_GRASP_SYNC runs");
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
         output
     }
@@ -110,20 +110,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// `run` for a service of that domain; nobody is discovered, `relay` is where it starts from.
-    pub fn start(store: &Store, domain: &str, relay: &str) -> Self {
+    /// `run` for a service of that domain; `relay` is where it starts from, and those in `disabled` are left alone.
+    pub fn start<'a>(store: &Store, domain: &str, relay: &str, disabled: impl Iterator<Item = &'a str>) -> Self {
         let admin = free_address().expect("a free port");
         let own = free_address().expect("a free port");
+        let disabled: String = disabled.map(|relay| format!("[sync.relays.{relay:?}]\ndisabled = true\n")).collect();
         let config = format!(
             "[service]\ndomain = [{domain:?}]\nlisten = \"{own}\"\n[store]\npath = {:?}\n[sync]\n\
-             bootstrap_relays = [{relay:?}]\ndiscover = false\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n\
-             [admin]\nlisten = \"{admin}\"\n",
+             bootstrap_relays = [{relay:?}]\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n{disabled}\
+             [limits]\nallow_private_addresses = true\n[admin]\nlisten = \"{admin}\"\n",
             store.path()
         );
         let file = store.folder.path().join("config.toml");
         fs::write(&file, config).expect("writable");
         let child = command().args([Path::new("run"), Path::new("--config"), &file]).stdin(Stdio::null()).spawn();
-        Self { child: child.expect("GRASP_SYNC_BIN runs"), admin }
+        Self { child: child.expect("INTEROP_GRASP_SYNC runs"), admin }
     }
 
     /// Waits until the relay's history is complete, by the admin endpoint's events.
@@ -184,10 +185,8 @@ impl Drop for Daemon {
 }
 
 fn command() -> Command {
-    let binary =
-        std::env::var_os("GRASP_SYNC_BIN").expect("GRASP_SYNC_BIN names the binary: run `cargo xtask interop`");
-    let mut command = Command::new(binary);
-    // Every variable with the product's prefix is a configuration key to it.
-    command.env_remove("GRASP_SYNC_BIN").env_remove("RUST_LOG");
+    let named = std::env::var_os("INTEROP_GRASP_SYNC");
+    let mut command = Command::new(named.expect("INTEROP_GRASP_SYNC names the binary: run `cargo xtask interop`"));
+    command.env_remove("RUST_LOG");
     command
 }

@@ -134,9 +134,21 @@ pub(crate) struct Opened {
 /// Held while the store is open; released by the system when the process ends, however it ends.
 pub(crate) struct Locks {
     /// Absent for a store that is only read.
-    _writer: Option<File>,
+    writer: Option<File>,
     /// Absent on a read-only medium.
     pub(crate) open: Option<File>,
+}
+
+impl Drop for Locks {
+    /// Given up by name: a process that another thread has just forked holds copies of the files until it runs its own
+    /// program, and with them the locks.
+    fn drop(&mut self) {
+        for file in [&self.writer, &self.open].into_iter().flatten() {
+            if let Err(error) = file.unlock() {
+                tracing::warn!(%error, "a lock of the store could not be given up; it goes with the process");
+            }
+        }
+    }
 }
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
@@ -156,8 +168,8 @@ fn lock_reading(path: &Path) -> Result<Locks, OpenError> {
         return Err(OpenError::Missing(path.to_owned()));
     }
     match File::open(path.join(OPEN_LOCK_FILE)) {
-        Ok(file) => Ok(Locks { _writer: None, open: Some(lock_shared(path, file)?) }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Locks { _writer: None, open: None }),
+        Ok(file) => Ok(Locks { writer: None, open: Some(lock_shared(path, file)?) }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Locks { writer: None, open: None }),
         Err(error) => Err(OpenError::Io { path: path.to_owned(), reason: error.to_string() }),
     }
 }
@@ -183,7 +195,7 @@ fn lock_writing(path: &Path) -> Result<Locks, OpenError> {
     writer.set_len(0).and_then(|()| writer.rewind()).map_err(not_writable)?;
     writeln!(writer, "{}", std::process::id()).map_err(not_writable)?;
     let open = lock_shared(path, lock_file(OPEN_LOCK_FILE).map_err(not_writable)?)?;
-    Ok(Locks { _writer: Some(writer), open: Some(open) })
+    Ok(Locks { writer: Some(writer), open: Some(open) })
 }
 
 fn lock_shared(path: &Path, file: File) -> Result<File, OpenError> {
