@@ -101,8 +101,8 @@ impl Ingest {
         Arc::clone(&self.places).acquire_owned().await.ok().map(Place)
     }
 
-    /// Hands over work, at most [`MAX_JOBS`] jobs, and known ids that the relay offers. `answers` must have room for two messages more than it is owed:
-    /// a channel of [`MAX_ANSWERS`] always has.
+    /// Hands over work, at most [`MAX_JOBS`] jobs, and known ids that the relay offers. `answers` must have room for two
+    /// messages more than it is owed: a channel of [`MAX_ANSWERS`] always has.
     pub fn submit(
         &self,
         place: Place,

@@ -60,9 +60,13 @@ impl Loaded {
 
     /// What is accepted but has no effect in this version, one line each.
     pub fn warnings(&self) -> Vec<String> {
-        let endpoint = self.config.telemetry.otlp_endpoint.as_ref();
-        let warning = |_| "telemetry.otlp_endpoint is set, but this version exports no traces".to_owned();
-        endpoint.map(warning).into_iter().collect()
+        let endpoint = self.config.telemetry.otlp_endpoint.is_some();
+        let keys = self.config.service.keys.is_some();
+        let warnings = [
+            (endpoint, "telemetry.otlp_endpoint is set, but this version exports no traces"),
+            (keys, "the service has a key, but this version doesn't answer relays that ask for authentication"),
+        ];
+        warnings.into_iter().filter(|(is_set, _)| *is_set).map(|(_, text)| text.to_owned()).collect()
     }
 
     /// The effective configuration as TOML, each value with its origin in a comment; secrets hidden.

@@ -364,10 +364,7 @@ impl Daemon {
                 Err(error) => writes = error.into_inner(),
             }
         }
-        for write in writes {
-            self.unsaved.retain(|older| (older.table, &older.key) != (write.table, &write.key));
-            self.unsaved.push(write);
-        }
+        persist::add(&mut self.unsaved, writes);
         if self.unsaved.is_empty() {
             return;
         }

@@ -1,5 +1,6 @@
-//! Writes the manager's records, in order, away from the manager.
+//! Writes the manager's records, in order, away from the manager. What can't be written is kept, and goes with the next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sync_core::store::{EventStore, StateWrite};
@@ -18,19 +19,51 @@ const QUEUE: usize = 256;
 pub(super) fn start(store: Arc<dyn EventStore>, trouble: Trouble) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, mut jobs) = mpsc::channel::<Job>(QUEUE);
     let task = tokio::task::spawn_blocking(move || {
-        while let Some(mut job) = jobs.blocking_recv() {
+        let mut unwritten = Job::new();
+        while let Some(job) = jobs.blocking_recv() {
+            add(&mut unwritten, job);
             // What has gathered meanwhile goes into the same commit.
             while let Ok(more) = jobs.try_recv() {
-                job.extend(more);
+                add(&mut unwritten, more);
             }
-            match store.write_state(job) {
-                Ok(()) => trouble.clear(),
-                Err(error) if trouble.raise(&error) => {
-                    tracing::error!(%error, "can't write the state of the synchronisation");
+            match store.write_state(unwritten.clone()) {
+                Ok(()) => {
+                    unwritten.clear();
+                    trouble.clear();
                 }
-                Err(_) => {}
+                Err(error) => {
+                    if trouble.raise(&error) {
+                        tracing::error!(%error, "can't write the state of the synchronisation");
+                    }
+                }
             }
+        }
+        if !unwritten.is_empty() {
+            tracing::error!(records = unwritten.len(), "the last state of the synchronisation is not written");
         }
     });
     (sender, task)
+}
+
+/// Adds `writes` to what waits, in place of older versions of the same records.
+pub(super) fn add(waiting: &mut Job, writes: Job) {
+    let renewed: HashSet<_> = writes.iter().map(|write| (write.table, write.key.as_slice())).collect();
+    waiting.retain(|older| !renewed.contains(&(older.table, older.key.as_slice())));
+    waiting.extend(writes);
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::store::StateTable;
+
+    use super::*;
+
+    #[test]
+    fn the_last_version_of_each_record_waits() {
+        let write =
+            |key: u8, value: u8| StateWrite { table: StateTable::Relay, key: vec![key], value: Some(vec![value]) };
+        let mut waiting = vec![write(1, 1), write(2, 1)];
+        add(&mut waiting, vec![write(1, 2), write(3, 1)]);
+        assert_eq!(waiting, [write(2, 1), write(1, 2), write(3, 1)]);
+    }
 }

@@ -26,6 +26,7 @@ fn config() -> DaemonConfig {
             bootstrap_relays: BTreeSet::from([url()]),
             batch_window_ms: 50,
             settle_ms: 0,
+            persist_interval_ms: 50,
             ..ManagerConfig::default()
         },
         strategies: both(),
@@ -100,4 +101,33 @@ async fn a_feed_that_cannot_be_read_shows_in_health_and_is_read_on_later() {
     };
     let (ended, ()) = tokio::join!(running, broken_and_mended);
     assert_eq!(ended, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_cannot_be_written_are_written_with_the_next() {
+    let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
+    let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });
+    let whole = Arc::new(judging());
+    run_until_complete(&MemoryConnector::new(relay.clone()), &whole).await;
+
+    let store = SlowStore::new(judging(), u64::MAX);
+    store.records_full.store(true, Ordering::SeqCst);
+    let (cancel, connector) = (CancellationToken::new(), MemoryConnector::new(relay));
+    let (status, mut shown) = watch::channel(Arc::new(StatusReport::default()));
+    let (health, mut healthy) = watch::channel(Health::Ok);
+    let shown_by = Shown { status, health };
+    let running = daemon::run(config(), connector, shared(store.clone(), 32 << 20), shown_by, cancel.clone());
+    let full_and_emptied = async {
+        shown.wait_for(|report| report.totals.complete == 1).await.expect("the daemon runs");
+        healthy.wait_for(|health| *health != Health::Ok).await.expect("the daemon runs");
+        store.records_full.store(false, Ordering::SeqCst);
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, full_and_emptied);
+    assert_eq!(ended, Ok(()));
+    let keys = |rows: Vec<(Vec<u8>, Vec<u8>)>| rows.into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>();
+    for table in [StateTable::Relay, StateTable::Health] {
+        let (expected, found) = (whole.read_state(table), store.read_state(table));
+        assert_eq!(found.map(keys), expected.map(keys), "{table:?}");
+    }
 }

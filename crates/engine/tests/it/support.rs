@@ -132,14 +132,22 @@ pub(crate) struct SlowStore {
     changed: Condvar,
     /// The writer is gone.
     pub(crate) closed: AtomicBool,
+    /// Records can't be written.
+    pub(crate) records_full: AtomicBool,
     /// Who reads the feed panics.
     pub(crate) feed_broken: AtomicBool,
 }
 
 impl SlowStore {
     pub(crate) fn new(inner: MemoryStore, allowed: u64) -> Arc<Self> {
-        let (closed, feed_broken) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { inner, allowed: Mutex::new(allowed), changed: Condvar::new(), closed, feed_broken })
+        Arc::new(Self {
+            inner,
+            allowed: Mutex::new(allowed),
+            changed: Condvar::new(),
+            closed: AtomicBool::default(),
+            records_full: AtomicBool::default(),
+            feed_broken: AtomicBool::default(),
+        })
     }
 
     pub(crate) fn allow(&self, more: u64) {
@@ -186,6 +194,9 @@ impl EventStore for SlowStore {
     }
 
     fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), StoreError> {
+        if self.records_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("as the test asked".to_owned()));
+        }
         self.inner.write_state(writes)
     }
 

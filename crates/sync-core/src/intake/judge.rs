@@ -8,7 +8,7 @@ use nostr::key::PublicKey;
 use super::refs::{self, DeletionTarget};
 use super::step::{KeptOut, Step};
 use crate::admission::{AdmissionPolicy, DeferReason, RejectReason};
-use crate::model::{RelayUrl, RepoAddress, kinds};
+use crate::model::{RelayUrl, RepoAddress, identifier_of, kinds};
 use crate::store::{Dependency, StoreError};
 
 /// The most announcements of one identifier that are looked at together. In a larger group those that qualify by
@@ -33,7 +33,7 @@ impl Step<'_> {
         relay: Option<&RelayUrl>,
     ) -> Result<(), StoreError> {
         if refs::is_announcement(event) {
-            if !self.settle(policy, refs::identifier_of(event), Some(event))? {
+            if !self.settle(policy, identifier_of(event), Some(event))? {
                 self.keep_out(event, not_named(policy, event), relay)?;
             }
             return Ok(());
@@ -57,7 +57,7 @@ impl Step<'_> {
             return Ok(());
         }
         if refs::is_announcement(event) {
-            let identifier = refs::identifier_of(event);
+            let identifier = identifier_of(event);
             // It may have replaced an accepted one while no policy was at hand.
             self.shaken.insert(identifier.to_owned());
             return self.settle(policy, identifier, Some(event)).map(drop);
@@ -112,7 +112,7 @@ impl Step<'_> {
         }
         match event.kind.as_u16() {
             kinds::GRASP_LIST => keep_out(KeptOut::Rejected(RejectReason::GraspListElsewhere)),
-            kinds::STATE if self.is_maintainer(&event.pubkey, refs::identifier_of(event))? => Ok(Verdict::Accept),
+            kinds::STATE if self.is_maintainer(&event.pubkey, identifier_of(event))? => Ok(Verdict::Accept),
             kinds::STATE => keep_out(waits_for_maintainer(event)),
             _ if self.is_related(event)? => Ok(Verdict::Accept),
             _ => keep_out(KeptOut::Deferred(DeferReason::Orphan, refs::dependencies(event))),
@@ -348,6 +348,6 @@ fn not_named(policy: &AdmissionPolicy, event: &Event) -> KeptOut {
 }
 
 fn waits_for_maintainer(event: &Event) -> KeptOut {
-    let waits_for = vec![Dependency::Identifier(refs::identifier_of(event).to_owned())];
+    let waits_for = vec![Dependency::Identifier(identifier_of(event).to_owned())];
     KeptOut::Deferred(DeferReason::MaintainerNotYetValid, waits_for)
 }

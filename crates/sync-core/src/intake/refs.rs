@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 
-use crate::model::kinds;
+use crate::model::{identifier_of, kinds};
 use crate::store::{Dependency, Slot};
 
 /// The most maintainers of one announcement that count.
@@ -31,7 +31,7 @@ pub(super) fn is_ephemeral(kind: u16) -> bool {
 
 /// The slot that an event competes for; `None` for one that stands for itself. A missing `d` counts as empty (NIP-01).
 pub fn slot_of(event: &Event) -> Option<Slot> {
-    slot(event.kind.as_u16(), event.pubkey, first_value(event, "d").unwrap_or_default())
+    slot(event.kind.as_u16(), event.pubkey, identifier_of(event))
 }
 
 /// The slot of a kind, an author and an identifier; `None` for kinds that have none.
@@ -121,11 +121,6 @@ pub(super) fn deletion_targets(deletion: &Event) -> impl Iterator<Item = Deletio
             _ => None,
         }
     })
-}
-
-/// The identifier of an announcement or a state.
-pub(super) fn identifier_of(event: &Event) -> &str {
-    first_value(event, "d").unwrap_or_default()
 }
 
 /// Whether the event is an announcement.

@@ -6,6 +6,7 @@ mod relay_url;
 mod state;
 mod status;
 
+pub(crate) use address::identifier_of;
 pub use address::{RepoAddress, RepoAddressError, kinds};
 pub use batch::{
     BatchId, BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
