@@ -125,6 +125,8 @@ impl RelayConnection {
             _ => None,
         };
         let mut state = core.lock();
+        // What came in before goes out before the answer: a live event isn't overtaken by an EOSE that was asked for later.
+        self.queue_live(&state);
         let arrived = state.arrivals.len();
         state.stats.bytes_in += text.len() as u64;
         let name = parsed.as_ref().map_or("invalid", ClientMessage::name);
