@@ -122,7 +122,8 @@ impl RelayLife {
         self.head_dirty = true;
     }
 
-    /// Asks again what is confirmed, from [`RelayLife::catch_up_from`] on. A layer 1 that was never read whole is read whole.
+    /// Asks again what is confirmed or in flight, from [`RelayLife::catch_up_from`] on: a batch in flight may have read an
+    /// item before what was missed was published. A layer 1 that was never read whole is read whole.
     pub(super) fn start_catch_up(&mut self, env: &Env<'_>) {
         self.catching_up = true;
         self.layer_1 = if self.state.announcements_synced {
@@ -134,6 +135,10 @@ impl RelayLife {
         };
         self.catch_up.repos.extend(self.state.repos.iter().cloned());
         self.catch_up.root_events.extend(&self.state.root_events);
+        for batch in self.in_flight.values() {
+            self.catch_up.repos.extend(batch.items.repos.iter().cloned());
+            self.catch_up.root_events.extend(&batch.items.root_events);
+        }
     }
 
     pub(super) fn retry_due(&mut self, env: &Env<'_>) {

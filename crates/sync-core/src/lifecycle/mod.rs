@@ -210,10 +210,13 @@ impl RelayLife {
                 env.out
                     .push_back(ManagerOutput::Warn { relay: self.url.clone(), text: format!("rate limited: {text}") });
             }
-            LinkNotice::LiveRefused { key, text } if self.live_keys.contains(&key) => {
+            LinkNotice::LiveRefused { key, text } => {
                 self.miss_from(env.now.unix_s, env);
                 self.catching_up = false;
-                self.live_refused.insert(key, text);
+                // One that was replaced since has lost something as well, and is not to be waited for.
+                if self.live_keys.contains(&key) {
+                    self.live_refused.insert(key, text);
+                }
             }
             LinkNotice::LiveRestored { key } => {
                 self.live_refused.remove(&key);

@@ -144,7 +144,11 @@ impl RelayLink {
 
     /// An event of a live subscription could not be stored: live sync is incomplete, and opens again later.
     pub(super) fn live_unstored(&mut self, key: LiveKey, error: &StoreError, now: Now) {
-        let Some(live) = self.live.get_mut(&key) else { return };
+        let Some(live) = self.live.get_mut(&key) else {
+            let text = error.to_string();
+            self.out.push_back(LinkOutput::Notice(LinkNotice::LiveRefused { key, text }));
+            return;
+        };
         live.unanswered_until = None;
         if let Some(wire) = live.wire.take() {
             self.close_sub(&wire);
@@ -175,9 +179,23 @@ impl RelayLink {
         if self.live.values().any(|live| live.unanswered_until.is_some()) {
             return;
         }
+        // A relay that is silent altogether may not have read what replaces them; without room nothing could be asked.
+        let mut newest = self.live.values().filter_map(|live| live.wire.as_deref()).map(wire_number);
+        if newest.any(|number| number > self.heard_upto) && self.free_subs() > 0 {
+            return;
+        }
         for wire in std::mem::take(&mut self.outlived) {
             self.close_sub(&wire);
             self.touch();
+        }
+    }
+
+    /// The relay answers by this wire: it has read what was asked until then.
+    pub(super) fn heard(&mut self, wire: &str) {
+        let number = wire_number(wire);
+        if number > self.heard_upto {
+            self.heard_upto = number;
+            self.close_outlived();
         }
     }
 
@@ -224,4 +242,9 @@ impl RelayLink {
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
         self.live.values().flat_map(|live| [live.retry_at, live.unanswered_until]).flatten().min()
     }
+}
+
+/// When a subscription was asked for, among all.
+fn wire_number(wire: &str) -> u64 {
+    wire.get(1..).and_then(|number| number.parse().ok()).unwrap_or_default()
 }

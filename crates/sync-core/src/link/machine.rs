@@ -77,6 +77,8 @@ pub struct RelayLink {
     pub(super) live: BTreeMap<LiveKey, Live>,
     /// Live subscriptions that were replaced, and stay open until those that replace them are.
     pub(super) outlived: Vec<String>,
+    /// The number of the newest subscription that the relay answered in any way.
+    pub(super) heard_upto: u64,
     pub(super) batches: BTreeMap<BatchId, Carried>,
     pub(super) sessions: BTreeMap<u64, Running>,
     pub(super) next_session: u64,
@@ -121,6 +123,7 @@ impl RelayLink {
             next_wire: 0,
             live: BTreeMap::new(),
             outlived: Vec::new(),
+            heard_upto: 0,
             batches: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 1,
@@ -346,12 +349,14 @@ impl RelayLink {
     }
 
     /// Where a frame for `sub` goes; its bytes are counted for the batch.
-    fn counted(&mut self, sub: &str, bytes: u64) -> Option<SubTarget> {
-        let sub = self.subs.get(sub)?;
+    fn counted(&mut self, wire: &str, bytes: u64) -> Option<SubTarget> {
+        let sub = self.subs.get(wire)?;
         if let Some(carried) = sub.batch.and_then(|batch| self.batches.get_mut(&batch)) {
             carried.counts.bytes_down += bytes;
         }
-        Some(sub.target)
+        let target = sub.target;
+        self.heard(wire);
+        Some(target)
     }
 
     pub(super) fn open_sub(&mut self, prefix: char, sub: Sub) -> String {

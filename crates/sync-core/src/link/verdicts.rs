@@ -106,6 +106,7 @@ impl RelayLink {
             CheckVerdict::New | CheckVerdict::Known => self.good += 1,
         }
         let Some(target) = self.subs.get(wire).map(|sub| sub.target) else { return };
+        self.heard(wire);
         match target {
             SubTarget::Live(key) => self.live_heard(wire, key),
             SubTarget::Session { session, sub, .. } => {

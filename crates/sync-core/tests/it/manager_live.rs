@@ -23,11 +23,26 @@ fn a_refused_live_subscription_degrades_and_its_return_is_caught_up() {
 }
 
 #[test]
-fn a_refusal_of_an_unknown_subscription_is_ignored() {
+fn what_a_replaced_subscription_lost_is_caught_up_without_waiting_for_it() {
     let mut rig = Rig::synced();
     rig.notice("a", LinkNotice::LiveRefused { key: 999, text: String::new() });
-    rig.notice("a", LinkNotice::LiveRestored { key: 998 });
+    let lost = rig.now.unix_s;
+    let batches = rig.confirm_all("a");
+    assert!(!batches.is_empty());
+    assert!(batches.iter().flat_map(|b| &b.filters).all(|f| f.since.map(|t| t.as_secs()) == Some(lost - 900)));
     assert_eq!(rig.status("a"), ConnectionStatus::Connected);
+}
+
+#[test]
+fn a_catch_up_covers_what_is_being_read_for_the_first_time() {
+    let mut rig = Rig::synced();
+    rig.fold([announcement(7, "late", &["a"])]);
+    let key = rig.manager.relays()[&relay("a")].book().live()[1].key;
+    rig.notice("a", LinkNotice::LiveRefused { key, text: "rate-limited: slow down".to_owned() });
+    rig.notice("a", LinkNotice::LiveRestored { key });
+    let batches = rig.confirm_all("a");
+    let late = |f: &nostr::filter::Filter| f.since.is_some() && serde_json::json!(f).to_string().contains(":late");
+    assert!(batches.iter().flat_map(|b| &b.filters).any(late), "{batches:?}");
 }
 
 /// A relay with 20 chunks of ten repositories each; one issue's batch is unanswered if `busy`; then half of the

@@ -23,6 +23,22 @@ fn the_new_opens_before_the_old_closes() {
 }
 
 #[test]
+fn the_old_stays_open_while_the_relay_is_silent() {
+    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![req(1)], vec![done()]]])]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    let old = bench.take_sent().remove(0);
+    bench.relay_says(json!(["EOSE", old[1]]));
+    bench.command(LinkCommand::Live(vec![live(2, 1)]));
+    bench.take_sent();
+    bench.pass(31_000);
+    assert!(bench.take_sent().is_empty(), "a relay that says nothing may not have read what replaces it");
+    bench.batch(1, vec![Filter::new()]);
+    let page = text(&bench.take_sent()[0][1]);
+    bench.relay_says(json!(["EOSE", page]));
+    assert!(bench.take_sent().contains(&json!(["CLOSE", old[1]])), "what was asked later is answered");
+}
+
+#[test]
 fn an_event_that_was_on_its_way_when_its_subscription_was_replaced_is_stored() {
     let mut bench = Bench::new(vec![]);
     bench.command(LinkCommand::Live(vec![live(1, 1)]));
@@ -102,6 +118,22 @@ fn a_live_event_that_the_store_could_not_take_is_told() {
     let told = std::iter::from_fn(|| bench.link.poll())
         .any(|output| matches!(output, LinkOutput::Notice(LinkNotice::LiveRefused { key: 1, text }) if text.contains("no room")));
     assert!(told);
+}
+
+#[test]
+fn a_live_event_of_a_replaced_subscription_that_the_store_could_not_take_is_told() {
+    let mut bench = Bench::new(vec![]);
+    bench.command(LinkCommand::Live(vec![live(1, 1)]));
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.hold = Some(Vec::new());
+    bench.relay_says(event_frame(&wire, id(1)));
+    bench.command(LinkCommand::Live(vec![live(2, 1)]));
+    let checked = bench.hold.take().expect("held").remove(0);
+    bench.link.checked(checked, &bench.local, bench.now);
+    let outcome = Err(StoreError::Full("no room".to_owned()));
+    bench.link.settled(checked.token, id(1), &outcome, &bench.local, bench.now);
+    bench.drain();
+    assert!(matches!(bench.notices.last(), Some(LinkNotice::LiveRefused { key: 1, .. })), "{:?}", bench.notices);
 }
 
 #[test]
