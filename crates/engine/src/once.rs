@@ -86,6 +86,11 @@ pub async fn sync(
                     return result;
                 }
             }
+            Attempt::Broken(fault) => {
+                idle += 1;
+                result.connected = true;
+                result.failures = vec![connection_failure(&fault)];
+            }
             Attempt::Reported(report) => {
                 result.connected = true;
                 let BatchReport { outcome, methods, counts, fallbacks, .. } = *report;
@@ -122,7 +127,11 @@ pub async fn sync(
 }
 
 enum Attempt {
+    /// No connection.
     Failed(Fault),
+    /// The connection ended before it had heard what was asked of it.
+    Broken(Fault),
+    /// It carried the batch, whole or in part.
     Reported(Box<BatchReport>),
 }
 
@@ -185,7 +194,7 @@ async fn attempt(
     }
     match report {
         Some(report) => Attempt::Reported(report),
-        None => Attempt::Failed(lost.unwrap_or_else(interrupted)),
+        None => Attempt::Broken(lost.unwrap_or_else(interrupted)),
     }
 }
 
