@@ -180,7 +180,7 @@ impl NegentropySession {
         self.ids += items;
         self.idle_rounds = if items == 0 { self.idle_rounds + 1 } else { 0 };
         if self.request.direction.down() && !need.is_empty() {
-            self.out.push_back(Output::Need(in_order(need)));
+            self.out.push_back(Output::Need { ids: in_order(need), within: self.request.window });
         }
         if self.request.direction.up() && !have.is_empty() {
             self.out.push_back(Output::Have(in_order(have)));

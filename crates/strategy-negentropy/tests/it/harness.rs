@@ -121,7 +121,7 @@ pub(crate) fn drive(
                     sent = Some(payload);
                 }
                 Output::Send(Message::NegClose { .. }) => told.closes += 1,
-                Output::Need(ids) => told.needs.extend(ids),
+                Output::Need { ids, .. } => told.needs.extend(ids),
                 Output::Have(ids) => told.haves.extend(ids),
                 Output::Drained(window) => told.drained.push(window),
                 Output::Progress { .. } => told.rounds += 1,

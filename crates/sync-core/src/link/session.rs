@@ -268,7 +268,7 @@ impl RelayLink {
                         running.held.push_back(message);
                     }
                 }
-                Output::Need(ids) => self.needs(owner, ids),
+                Output::Need { ids, .. } => self.needs(owner, ids),
                 Output::Have(ids) => {
                     if let Some(carried) = self.batches.get_mut(&owner.0) {
                         carried.counts.have += ids.len() as u64;
@@ -277,7 +277,7 @@ impl RelayLink {
                         }
                     }
                 }
-                Output::Drained(_) => {}
+                Output::Drained(_) | Output::Shared { .. } | Output::Dense { .. } => {}
                 Output::Remember(bytes) => {
                     self.remembered.insert(strategy, bytes);
                 }

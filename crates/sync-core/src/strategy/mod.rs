@@ -143,7 +143,8 @@ pub struct SessionRequest {
     pub remembered: Vec<u8>,
     /// What the relay says of itself.
     pub profile: RelayProfile,
-    /// Which way events are to move; `Up` and `Both` want [`Output::Have`].
+    /// Which way events are to move. A strategy that can tell what the relay lacks only at a price pays it for `Up` and
+    /// `Both` alone.
     pub direction: Direction,
     /// Whether a session of this strategy was answered on this connection before: silence is then a stall, not
     /// a sign that the relay doesn't know it.
@@ -337,9 +338,30 @@ pub enum Output {
     /// Send this.
     Send(Message),
     /// The relay has these and we have not: fetch them.
-    Need(Vec<EventId>),
-    /// We have these and the relay has not.
+    Need {
+        /// Which.
+        ids: Vec<EventId>,
+        /// The narrowest span that is known to hold them.
+        within: Window,
+    },
+    /// We have these and the relay has not. Told whichever way events move: what a relay seems to lack is looked at
+    /// for silent truncation, too (SPEC §7).
     Have(Vec<EventId>),
+    /// What was compared, told once by a strategy that compares sets, before it is [`SessionOutcome::Complete`].
+    Shared {
+        /// Items that both sides have.
+        count: u64,
+        /// The second of the oldest of them.
+        oldest: Option<u64>,
+    },
+    /// A second holds more events than the relay shows of it at once. The session goes on without the rest; the engine
+    /// asks for it by narrower filters.
+    Dense {
+        /// The second, unix time.
+        second: u64,
+        /// How many events were shown of it.
+        shown: u64,
+    },
     /// Everything in this window was shown. Only the engine, which knows what became of each id, can call it complete.
     Drained(Window),
     /// Keep this for the next session with this relay.

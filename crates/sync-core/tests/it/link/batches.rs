@@ -97,7 +97,7 @@ fn a_cancelled_batch_closes_what_it_had_open_and_is_not_reported() {
 
 #[test]
 fn a_set_comparison_is_verified_after_ingest() {
-    let finds = vec![vec![neg_open(1)], vec![Output::Need(vec![id(1)]), done()]];
+    let finds = vec![vec![neg_open(1)], vec![need(vec![id(1)]), done()]];
     let finds_nothing = vec![vec![neg_open(1)], vec![done()]];
     let strategy = Scripted::with("negentropy", true, false, vec![finds, finds_nothing]);
     let mut bench = Bench::new(vec![strategy.clone()]);
@@ -120,7 +120,7 @@ fn a_set_comparison_is_verified_after_ingest() {
 
 #[test]
 fn a_set_that_keeps_differing_is_not_called_complete() {
-    let needs = |n| vec![vec![neg_open(1)], vec![Output::Need(vec![id(n)]), done()]];
+    let needs = |n| vec![vec![neg_open(1)], vec![need(vec![id(n)]), done()]];
     let mut bench = Bench::new(vec![Scripted::with("negentropy", true, false, vec![needs(1), needs(2), needs(3)])]);
     bench.batch(1, vec![Filter::new()]);
     for n in 1..=3 {

@@ -79,7 +79,7 @@ proptest! {
     /// Whatever comes in whatever order: no panic, and every batch ends within bounded time after the relay falls silent.
     #[test]
     fn every_batch_ends(frames in proptest::collection::vec(hostile_frame(), 0..60), alone: bool) {
-        let neg = vec![vec![neg_open(1)], vec![Output::Need(vec![id(1), id(2)])], vec![Output::Have(vec![id(3)]), done()]];
+        let neg = vec![vec![neg_open(1)], vec![need(vec![id(1), id(2)])], vec![Output::Have(vec![id(3)]), done()]];
         let neg = Scripted::with("negentropy", true, alone, vec![neg]);
         let req = Scripted::new("req", vec![vec![vec![req(1)], vec![], vec![done()]]]);
         let mut bench = Bench::with(vec![neg, req], RelayProfile::default(), Direction::Both);

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use sync_core::link::LiveSubscription;
-use sync_core::strategy::Output;
 use sync_core::transport::FaultKind;
 
 use super::*;
@@ -40,7 +39,7 @@ fn some_rubbish_among_good_events_is_borne() {
 
 #[test]
 fn events_that_were_not_asked_for_do_not_keep_a_request_alive() {
-    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![Output::Need(vec![id(1)]), done()]]])]);
+    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![need(vec![id(1)]), done()]]])]);
     bench.batch(1, vec![Filter::new()]);
     let mut wire = String::new();
     for _ in 0..10 {

@@ -29,6 +29,10 @@ use sync_core::{MonoMillis, Now};
 /// What a session of the script does at each input: the next list of outputs.
 pub(crate) type Script = Vec<Vec<Output>>;
 
+pub(crate) fn need(ids: Vec<EventId>) -> Output {
+    Output::Need { ids, within: Window::ALL }
+}
+
 /// A strategy whose sessions play scripts, one after the other; the last one is played again.
 pub(crate) struct Scripted {
     descriptor: StrategyDescriptor,

@@ -7,7 +7,7 @@ use sync_core::strategy::Output;
 use super::*;
 
 fn needing(ids: Vec<EventId>) -> Bench {
-    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![Output::Need(ids), done()]]])]);
+    let mut bench = Bench::new(vec![Scripted::new("s", vec![vec![vec![need(ids), done()]]])]);
     bench.batch(1, vec![Filter::new()]);
     bench
 }
@@ -29,7 +29,7 @@ fn several_requests_by_id_are_in_flight() {
 
 #[test]
 fn what_is_known_by_then_is_not_asked_for() {
-    let strategy = Scripted::new("s", vec![vec![vec![Output::Need(vec![id(1), id(2)]), done()]]]);
+    let strategy = Scripted::new("s", vec![vec![vec![need(vec![id(1), id(2)]), done()]]]);
     let mut bench = Bench::new(vec![strategy]);
     bench.local.known.insert(id(1));
     bench.batch(1, vec![Filter::new()]);

@@ -76,7 +76,7 @@ fn what_is_said_during_a_cool_down_does_not_lengthen_it() {
 
 #[test]
 fn a_round_that_waits_for_ids_to_be_fetched_does_not_time_out() {
-    let script = vec![vec![neg_open(1)], vec![Output::Need(many(8_270)), neg_msg(1)], vec![done()]];
+    let script = vec![vec![neg_open(1)], vec![need(many(8_270)), neg_msg(1)], vec![done()]];
     let strategy = Scripted::timed("negentropy", false, true, vec![script], Some(30_000));
     let mut bench = Bench::new(vec![strategy.clone()]);
     bench.batch(1, vec![Filter::new()]);
@@ -95,7 +95,7 @@ fn a_round_that_waits_for_ids_to_be_fetched_does_not_time_out() {
 
 #[test]
 fn one_subscription_is_enough_to_reconcile_and_fetch() {
-    let script = vec![vec![neg_open(1)], vec![Output::Need(many(8_222)), neg_msg(1)], vec![done()]];
+    let script = vec![vec![neg_open(1)], vec![need(many(8_222)), neg_msg(1)], vec![done()]];
     let strategy = Scripted::timed("negentropy", false, true, vec![script], Some(30_000));
     let mut bench = Bench::with(vec![strategy], profile(1), Direction::Down);
     bench.batch(1, vec![Filter::new()]);
@@ -106,7 +106,7 @@ fn one_subscription_is_enough_to_reconcile_and_fetch() {
 
 #[test]
 fn reconciliations_leave_room_to_fetch() {
-    let script = vec![vec![neg_open(1)], vec![Output::Need(many(8_222)), neg_msg(1)], vec![done()]];
+    let script = vec![vec![neg_open(1)], vec![need(many(8_222)), neg_msg(1)], vec![done()]];
     let strategy = Scripted::timed("negentropy", false, false, vec![script], Some(30_000));
     let mut bench = Bench::with(vec![strategy], profile(4), Direction::Down);
     bench.batch(1, vec![Filter::new(); 4]);
@@ -160,7 +160,7 @@ fn a_notice_of_too_many_binds_to_the_newest_question() {
 
 #[test]
 fn a_smaller_budget_takes_room_from_live_rather_than_stop_history() {
-    let strategy = Scripted::new("s", vec![vec![vec![Output::Need(vec![id(1)]), done()]]]);
+    let strategy = Scripted::new("s", vec![vec![vec![need(vec![id(1)]), done()]]]);
     let mut bench = Bench::with(vec![strategy], profile(10), Direction::Down);
     bench.command(LinkCommand::Live((0..5).map(live).collect()));
     bench.batch(1, vec![Filter::new()]);
