@@ -2,10 +2,19 @@
 //! next to nothing (SPEC §7).
 //!
 //! [`NegentropyStrategy`] reads the configuration and opens sessions; a session copies the local ids at its start and
-//! says round by round what the relay has and we have not. The protocol itself is the `negentropy` crate's; what this
-//! crate adds is the judgement of what a relay answers, and the bounds.
+//! says round by round what the relay has and we have not, and in which seconds it was listed.
+//!
+//! | module | knows |
+//! |---|---|
+//! | `config` | what can be configured |
+//! | `session` | the relay's words, deadlines, and how long to bear with it |
+//! | `machine` | the protocol, as the side that asks |
+//! | `local` | the local items: fingerprints, and what the relay was found to lack |
+//! | `wire` | payloads |
 
 mod config;
+mod local;
+mod machine;
 mod session;
 mod wire;
 

@@ -2,14 +2,11 @@
 //!
 //! What a relay may do at most: [`MAX_ROUNDS`] rounds, [`MAX_IDLE_ROUNDS`] in a row that name no id, [`MAX_IDS`] ids
 //! in all, [`MAX_PAYLOAD`] bytes at once. Needed ids are told round by round and forgotten; of the local set a session
-//! holds 40 bytes an id.
+//! holds less than 41 bytes an id.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 
-use negentropy::{Id, Negentropy, NegentropyStorageVector, PROTOCOL_VERSION};
 use sync_core::model::FailureReason;
-use sync_core::nostr::event::EventId;
 use sync_core::response::{Meaning, Said};
 use sync_core::strategy::{
     Input, KeyRange, Message, Output, ProtocolError, SessionOutcome, SessionRequest, SetView, SubId, SyncSession,
@@ -18,7 +15,9 @@ use sync_core::strategy::{
 use sync_core::{MonoMillis, Now};
 
 use crate::config::{MIN_FRAME, Settings};
-use crate::wire;
+use crate::local::Local;
+use crate::machine::Machine;
+use crate::wire::VERSION;
 
 /// The session's only subscription.
 const SUB: SubId = 0;
@@ -52,7 +51,7 @@ enum Phase {
 }
 
 struct Open {
-    machine: Negentropy<'static, NegentropyStorageVector>,
+    machine: Machine,
     deadline: MonoMillis,
     /// The last second that a finished reconciliation says something about.
     until: u64,
@@ -105,34 +104,14 @@ impl NegentropySession {
             let text = format!("{count} local ids match, and one reconciliation compares at most {MAX_IDS}");
             return Err(End::closed(SessionOutcome::TooBig { cap: Some(MAX_IDS), text }));
         }
-        let (machine, payload) = self.machine(local, count as usize).map_err(|error| {
-            let text = format!("the local ids could not be made ready: {error}");
-            End::closed(SessionOutcome::Failed { reason: FailureReason::Local, text })
-        })?;
+        let machine = Machine::new(Local::copy(local, count as usize), self.frame_size_limit() as usize);
+        let payload = machine.initiate();
         let window = self.request.window;
         let until = if window.until == u64::MAX { now.unix_s } else { window.until };
         self.phase = Phase::Open(Open { machine, deadline: self.deadline(now), until });
         let filter = Box::new(window.narrow(&self.request.filter));
         self.out.push_back(Output::Send(Message::NegOpen { sub: SUB, filter, payload }));
         Ok(())
-    }
-
-    fn machine(
-        &self,
-        local: &dyn SetView,
-        count: usize,
-    ) -> Result<(Negentropy<'static, NegentropyStorageVector>, Vec<u8>), negentropy::Error> {
-        let mut storage = NegentropyStorageVector::with_capacity(count);
-        let mut inserted = Ok(());
-        local.items(KeyRange::ALL, &mut |item| {
-            inserted = storage.insert(item.created_at, Id::from_byte_array(item.id));
-            if inserted.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        inserted?;
-        storage.seal()?;
-        let mut machine = Negentropy::owned(storage, self.frame_size_limit())?;
-        let payload = machine.initiate()?;
-        Ok((machine, payload))
     }
 
     /// What is configured, less where the relay takes shorter messages; two hex digits go for a byte.
@@ -155,43 +134,45 @@ impl NegentropySession {
         }
         if first
             && let [version] = payload
-            && u64::from(*version) != PROTOCOL_VERSION
+            && *version != VERSION
         {
-            let text = format!("speaks version {version:#04x} of the protocol at most, not {PROTOCOL_VERSION:#04x}");
+            let text = format!("speaks version {version:#04x} of the protocol at most, not {VERSION:#04x}");
             return Err(End::open(SessionOutcome::Unsupported { text }));
         }
-        let unreadable = |what: &dyn std::fmt::Display| {
+        let round = open.machine.reconcile(payload).map_err(|what| {
             let text = format!("a reconciliation message can't be read: {what}");
             if first && !self.request.proven {
                 End::open(SessionOutcome::Unsupported { text })
             } else {
                 End::protocol(text)
             }
-        };
-        wire::check(payload).map_err(|what| unreadable(&what))?;
-        let (mut have, mut need) = (Vec::new(), Vec::new());
-        let reply =
-            open.machine.reconcile_with_ids(payload, &mut have, &mut need).map_err(|error| unreadable(&error))?;
+        })?;
         open.deadline = deadline;
         let until = open.until;
+        let shared = round.reply.is_none().then(|| open.machine.shared());
 
         self.rounds += 1;
-        let items = (have.len() + need.len()) as u64;
+        let items = (round.haves.len() + round.needs.iter().map(|(_, ids)| ids.len()).sum::<usize>()) as u64;
         self.ids += items;
         self.idle_rounds = if items == 0 { self.idle_rounds + 1 } else { 0 };
-        if self.request.direction.down() && !need.is_empty() {
-            self.out.push_back(Output::Need { ids: in_order(need), within: self.request.window });
+        if self.request.direction.down() {
+            for (within, ids) in round.needs {
+                let within = within_or(self.request.window, within);
+                self.out.push_back(Output::Need { ids, within });
+            }
         }
-        if self.request.direction.up() && !have.is_empty() {
-            self.out.push_back(Output::Have(in_order(have)));
+        if !round.haves.is_empty() {
+            self.out.push_back(Output::Have(round.haves));
         }
         self.out.push_back(Output::Progress { items });
 
-        let Some(payload) = reply else {
+        let Some(payload) = round.reply else {
             let window = Window { until, ..self.request.window };
             if window.since <= window.until {
                 self.out.push_back(Output::Drained(window));
             }
+            let (count, oldest) = shared.unwrap_or_default();
+            self.out.push_back(Output::Shared { count, oldest });
             return Err(End::open(SessionOutcome::Complete));
         };
         if self.ids > MAX_IDS {
@@ -303,9 +284,8 @@ fn or_nothing(text: String) -> String {
     if text.is_empty() { "ended without a reason".to_owned() } else { text }
 }
 
-/// The crate's order of ids depends on a random hash; ours doesn't. A peer may name an id twice.
-fn in_order(mut ids: Vec<Id>) -> Vec<EventId> {
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().map(|id| EventId::from_byte_array(id.to_bytes())).collect()
+/// The part of `window` that `listed` names; all of it where a relay lists what it was not asked for.
+fn within_or(window: Window, listed: Window) -> Window {
+    let part = Window { since: window.since.max(listed.since), until: window.until.min(listed.until) };
+    if part.since <= part.until { part } else { window }
 }

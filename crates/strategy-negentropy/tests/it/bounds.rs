@@ -161,3 +161,88 @@ fn what_is_not_of_this_session_is_passed_over() {
     assert!(handle(Input::Start).is_err(), "a second start is a breach of contract");
     assert_eq!(std::iter::from_fn(|| session.poll()).count(), 1, "NEG-OPEN alone");
 }
+
+#[test]
+fn a_relay_that_lists_the_same_again_and_again_is_given_up() {
+    let mut number = 0u64;
+    let told = against(|_| {
+        // One id more up to second 500, then a difference in the rest.
+        number += 1;
+        let ids = [&[0x61, 0x83, 0x74, 0, 2, 1][..], &item(0, 1_000_000 + number).id].concat();
+        [&ids[..], &[0, 0, 1], &[7; 16]].concat()
+    });
+    assert_eq!(
+        text_of(told.outcome),
+        "a reconciliation message can't be read: it lists the same ranges again and again"
+    );
+    assert_eq!((told.rounds, told.haves.len()), (32, 499));
+}
+
+#[test]
+fn ids_where_none_can_be_are_refused() {
+    // Nothing lies between a bound and the same bound.
+    let ids = [&[2, 1][..], &[7; 32]].concat();
+    let told = against(|_| [&[0x61, 5, 0, 0, 1, 0][..], &ids].concat());
+    let Some(SessionOutcome::Unsupported { text }) = told.outcome else { panic!("{told:?}") };
+    assert_eq!(text, "a reconciliation message can't be read: it lists ids in a range that holds none");
+}
+
+#[test]
+fn every_cut_of_a_message_is_refused() {
+    let remote: Vec<_> = (0..600).filter(|n| n % 150 != 0).map(|n| item(n / 9, n)).collect();
+    let local: VecSet = (0..600).map(|n| item(n / 9, n)).collect();
+    let mut payloads = Vec::new();
+    let mut relay = Responder::new(&remote, 4_096);
+    drive(&mut *open(json!({}), request(Direction::Both, true)), &local, |payload| {
+        payloads.push(relay.answer(payload));
+        payloads[payloads.len() - 1].clone()
+    });
+    assert!(payloads.len() > 1);
+    for (at, payload) in payloads.iter().enumerate() {
+        let ends = range_ends(payload);
+        for cut in 0..payload.len() {
+            let mut round = 0;
+            let told = drive(&mut *open(json!({}), request(Direction::Both, true)), &local, |_| {
+                round += 1;
+                match round - 1 {
+                    before if before < at => payloads[before].clone(),
+                    here if here == at => payload[..cut].to_vec(),
+                    // A cut between two ranges is a message: the session goes on, and any answer will do.
+                    _ => vec![0x61],
+                }
+            });
+            if ends.contains(&cut) {
+                assert_eq!(told.outcome, Some(SessionOutcome::Complete), "round {at}, cut at {cut}");
+            } else {
+                text_of(told.outcome);
+            }
+        }
+    }
+}
+
+/// Where the ranges of a well-formed payload end; its own walk, so that the reader under test isn't its own judge.
+fn range_ends(payload: &[u8]) -> Vec<usize> {
+    let number = |at: &mut usize| {
+        let mut value = 0usize;
+        loop {
+            let byte = payload[*at];
+            *at += 1;
+            value = value << 7 | usize::from(byte & 0x7f);
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    let (mut at, mut ends) = (1, vec![1]);
+    while at < payload.len() {
+        number(&mut at);
+        at += number(&mut at);
+        at += match number(&mut at) {
+            0 => 0,
+            1 => 16,
+            _ => number(&mut at) * 32,
+        };
+        ends.push(at);
+    }
+    ends
+}

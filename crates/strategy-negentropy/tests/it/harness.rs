@@ -1,6 +1,6 @@
 //! A world of ids, a relay that answers, and the driver between it and a session.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use sync_core::nostr::filter::Filter;
 use sync_core::response::{SaidIn, classify};
 use sync_core::strategy::{
     Direction, Input, ItemKey, Message, Output, RelayProfile, SessionOutcome, SessionRequest, SetView, SyncSession,
-    SyncStrategy, VecSet, Window,
+    SyncStrategy, VecSet, Window, fingerprint_of,
 };
 
 pub(crate) const START: Now = Now { mono_ms: 1_000, unix_s: 1_700_000_000 };
@@ -27,10 +27,21 @@ pub(crate) fn item(created_at: u64, number: u64) -> ItemKey {
 
 /// Two sets that share some items: local and remote.
 pub(crate) fn two_sets(most: usize) -> impl Strategy<Value = (Vec<ItemKey>, Vec<ItemKey>)> {
-    // The few seconds make many equal timestamps; where an item is: 0 local, 1 remote, 2..8 both.
-    (1..2_000u64, prop::collection::vec((any::<u64>(), 0..8u8), 0..most)).prop_map(|(seconds, items)| {
-        let items: Vec<_> =
-            items.into_iter().zip(0u64..).map(|((at, place), number)| (item(at % seconds, number), place)).collect();
+    // Few seconds make many equal timestamps, one makes nothing but.
+    let seconds = prop_oneof![Just(1), 1..20u64, 1..2_000u64];
+    // Where an item may be: 0 local, 1 remote, beyond that both.
+    let places = prop_oneof![Just(0..8u8), Just(0..8), Just(0..1), Just(1..2), Just(2..3), Just(0..200)];
+    let items = prop::collection::vec((any::<u64>(), any::<u8>()), 0..most);
+    (seconds, places, any::<bool>(), items).prop_map(|(seconds, places, dense, items)| {
+        let items: Vec<_> = items
+            .into_iter()
+            .zip(0u64..)
+            .map(|((at, place), number)| {
+                // Where there is a dense second, every other item is in it.
+                let at = if dense && number % 2 == 0 { seconds / 2 } else { at % seconds };
+                (item(at, number), places.start + place % (places.end - places.start))
+            })
+            .collect();
         let side = |other: u8| items.iter().filter(|(_, place)| *place != other).map(|(item, _)| *item).collect();
         (side(1), side(0))
     })
@@ -95,9 +106,14 @@ impl Responder {
 pub(crate) struct Told {
     pub(crate) needs: BTreeSet<EventId>,
     pub(crate) haves: BTreeSet<EventId>,
+    /// Each need as it was told.
+    pub(crate) listed: Vec<(Window, Vec<EventId>)>,
+    pub(crate) shared: Vec<(u64, Option<u64>)>,
     pub(crate) drained: Vec<Window>,
     pub(crate) rounds: usize,
     pub(crate) largest: usize,
+    pub(crate) bytes_up: usize,
+    pub(crate) bytes_down: usize,
     pub(crate) closes: usize,
     pub(crate) outcome: Option<SessionOutcome>,
 }
@@ -109,6 +125,7 @@ pub(crate) fn drive(
     mut answer: impl FnMut(&[u8]) -> Vec<u8>,
 ) -> Told {
     let mut told = Told::default();
+    let nothing = fingerprint_of([]);
     session.handle(Input::Start, local, START).expect("no breach of contract");
     loop {
         let mut sent = None;
@@ -118,11 +135,22 @@ pub(crate) fn drive(
                 Output::Send(Message::NegOpen { payload, .. } | Message::NegMsg { payload, .. }) => {
                     assert!(sent.is_none(), "two messages at once");
                     told.largest = told.largest.max(payload.len());
+                    told.bytes_up += payload.len();
+                    // What old relays compare a wrong rest with (see `frame_cut`).
+                    assert!(!payload.windows(16).any(|bytes| bytes == nothing), "a fingerprint of nothing");
                     sent = Some(payload);
                 }
                 Output::Send(Message::NegClose { .. }) => told.closes += 1,
-                Output::Need { ids, .. } => told.needs.extend(ids),
-                Output::Have(ids) => told.haves.extend(ids),
+                Output::Need { ids, within } => {
+                    assert!(within.since <= within.until, "{within:?}");
+                    assert!(ids.is_sorted_by(|a, b| a < b) && !ids.is_empty(), "ascending, each once");
+                    told.needs.extend(&ids);
+                    told.listed.push((within, ids));
+                }
+                Output::Have(ids) => {
+                    assert!(ids.iter().all(|id| told.haves.insert(*id)), "an item is told once");
+                }
+                Output::Shared { count, oldest } => told.shared.push((count, oldest)),
                 Output::Drained(window) => told.drained.push(window),
                 Output::Progress { .. } => told.rounds += 1,
                 Output::Done(outcome) => told.outcome = Some(outcome),
@@ -132,6 +160,7 @@ pub(crate) fn drive(
         let Some(payload) = sent else { break };
         assert!(session.next_timeout().is_some(), "an open question has a deadline");
         let payload = answer(&payload);
+        told.bytes_down += payload.len();
         session.handle(Input::NegMsg { sub: 0, payload: &payload }, local, START).expect("no breach of contract");
     }
     assert!(told.outcome.is_some(), "stalled without an end");
@@ -143,4 +172,23 @@ pub(crate) fn drive(
 pub(crate) fn lacking(items: &[ItemKey], others: &[ItemKey]) -> BTreeSet<EventId> {
     let others: BTreeSet<_> = others.iter().collect();
     items.iter().filter(|item| !others.contains(item)).map(|item| EventId::from_byte_array(item.id)).collect()
+}
+
+/// How many of `items` the others have, too, and the second of the oldest.
+pub(crate) fn common(items: &[ItemKey], others: &[ItemKey]) -> (u64, Option<u64>) {
+    let others: BTreeSet<_> = others.iter().collect();
+    let both: Vec<_> = items.iter().filter(|item| others.contains(item)).map(|item| item.created_at).collect();
+    (both.len() as u64, both.into_iter().min())
+}
+
+/// What holds of every session with an honest relay, whatever the two hold.
+pub(crate) fn assert_exact(told: &Told, local: &[ItemKey], remote: &[ItemKey]) {
+    assert_eq!(told.outcome, Some(SessionOutcome::Complete));
+    assert_eq!(told.needs, lacking(remote, local));
+    assert_eq!(told.haves, lacking(local, remote));
+    assert_eq!(told.shared, [common(local, remote)]);
+    let seconds: BTreeMap<_, _> = remote.iter().map(|item| (item.id, item.created_at)).collect();
+    for (within, ids) in &told.listed {
+        assert!(ids.iter().all(|id| within.contains(seconds[&id.to_bytes()])), "an id lies outside of {within:?}");
+    }
 }

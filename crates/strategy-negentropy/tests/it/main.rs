@@ -4,6 +4,8 @@
 
 mod bounds;
 mod config;
+mod frame_cut;
 mod harness;
+mod oracle;
 mod reconciles;
 mod refusals;

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use sync_core::strategy::{Direction, Message, Output, SessionOutcome, VecSet, Window};
+use sync_core::nostr::event::EventId;
+use sync_core::strategy::{Direction, Input, Message, Output, SessionOutcome, VecSet, Window};
 
-use crate::harness::{Responder, START, Told, drive, give, item, lacking, open, opened, request, two_sets};
+use crate::harness::{Responder, START, Told, assert_exact, drive, give, item, open, opened, request, two_sets};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
@@ -19,9 +20,7 @@ proptest! {
         let mut session = open(json!({ "frame_size_limit": ours }), request(Direction::Both, false));
         let set: VecSet = local.iter().copied().collect();
         let told = drive(&mut *session, &set, |payload| relay.answer(payload));
-        prop_assert_eq!(told.outcome, Some(SessionOutcome::Complete));
-        prop_assert_eq!(told.needs, lacking(&remote, &local));
-        prop_assert_eq!(told.haves, lacking(&local, &remote));
+        assert_exact(&told, &local, &remote);
         prop_assert_eq!(told.drained, vec![Window { since: 0, until: 2_000_000_000 }]);
         prop_assert_eq!(told.closes, 1);
         prop_assert!(told.largest as u64 <= ours);
@@ -37,9 +36,11 @@ fn between(local: u64, remote: u64, direction: Direction) -> Told {
 }
 
 #[test]
-fn a_direction_tells_only_of_its_own_side() {
+fn needs_are_told_where_events_come_down_and_haves_always() {
     let down = between(100, 150, Direction::Down);
     assert_eq!((down.needs.len(), down.haves.len()), (50, 0));
+    let down = between(150, 100, Direction::Down);
+    assert_eq!((down.needs.len(), down.haves.len()), (0, 50));
     let both = between(150, 100, Direction::Both);
     assert_eq!((both.needs.len(), both.haves.len()), (0, 50));
     let up = between(0, 150, Direction::Up);
@@ -70,7 +71,7 @@ fn the_same_inputs_give_the_same_outputs() {
             outputs.last()
         {
             let payload = relay.answer(payload);
-            let more = give(&mut *session, sync_core::strategy::Input::NegMsg { sub: 0, payload: &payload }, START);
+            let more = give(&mut *session, Input::NegMsg { sub: 0, payload: &payload }, START);
             outputs.extend(more);
         }
         outputs
@@ -85,7 +86,7 @@ fn the_filter_is_narrowed_by_the_window() {
         request.window = Window { since: 5, until: 9 };
         request
     });
-    let outputs = give(&mut *session, sync_core::strategy::Input::Start, START);
+    let outputs = give(&mut *session, Input::Start, START);
     let [Output::Send(Message::NegOpen { sub: 0, filter, .. })] = outputs.as_slice() else { panic!("{outputs:?}") };
     assert_eq!((filter.since.map(|t| t.as_secs()), filter.until.map(|t| t.as_secs())), (Some(5), Some(9)));
 }
@@ -98,6 +99,7 @@ fn an_open_window_is_drained_up_to_the_start() {
         request
     });
     let told = drive(&mut *session, &VecSet::default(), |_| vec![0x61]);
+    assert_eq!(told.shared, [(0, None)]);
     assert_eq!(told.drained, vec![Window { since: 0, until: START.unix_s }]);
 }
 
@@ -114,4 +116,75 @@ fn frames_fit_what_the_relay_takes() {
     let told = drive(&mut *session, &local, |payload| relay.answer(payload));
     assert_eq!((told.haves.len(), told.outcome), (1_000, Some(SessionOutcome::Complete)));
     assert!(told.largest * 2 + 256 <= 20_000, "{}", told.largest);
+}
+
+#[test]
+fn needs_are_told_with_the_seconds_of_the_range_that_listed_them() {
+    let local: VecSet = (10..90).map(|n| item(n, n)).collect();
+    let window = Window { since: 7, until: 95 };
+    let mut answers = [
+        // Up to the start of second 20; up to a place in second 30; nothing; up to infinity.
+        [
+            &[0x61, 21, 0, 2, 1][..],
+            &[1; 32],
+            &[11, 1, 0x80, 2, 2],
+            &[3; 32],
+            &[2; 32],
+            &[11, 0, 0, 0, 0, 2, 1],
+            &[4; 32],
+        ]
+        .concat(),
+        vec![0x61],
+    ]
+    .into_iter();
+    let mut session = open(json!({}), {
+        let mut request = request(Direction::Down, false);
+        request.window = window;
+        request
+    });
+    let told = drive(&mut *session, &local, |_| answers.next().expect("one round"));
+    let id = |byte| EventId::from_byte_array([byte; 32]);
+    let within = |since, until| Window { since, until };
+    assert_eq!(
+        told.listed,
+        [(within(7, 19), vec![id(1)]), (within(20, 30), vec![id(2), id(3)]), (within(40, 95), vec![id(4)]),]
+    );
+    // Seconds 30 and 31 to 39 were passed over; the item of second 30 lies on one side of the bound or the other.
+    let kept = (10..90).filter(|n| (31..40).contains(n) || (*n == 30 && item(30, 30).id[0] >= 0x80)).count() as u64;
+    assert_eq!(told.shared[0].0, kept);
+    assert_eq!(told.haves.len() as u64, 80 - kept);
+}
+
+#[test]
+fn ids_listed_outside_of_the_window_are_told_within_it() {
+    let mut session = open(json!({}), {
+        let mut request = request(Direction::Down, false);
+        request.window = Window { since: 50, until: 60 };
+        request
+    });
+    let told = drive(&mut *session, &VecSet::default(), |_| [&[0x61, 21, 0, 2, 1][..], &[1; 32]].concat());
+    assert_eq!(told.listed[0].0, Window { since: 50, until: 60 });
+}
+
+#[test]
+fn a_session_ends_in_a_fixed_order() {
+    let remote: Vec<_> = (0..10).map(|n| item(n, n)).collect();
+    let mut session = open(json!({}), request(Direction::Down, false));
+    let local: VecSet = (5..15).map(|n| item(n, n)).collect();
+    session.handle(Input::Start, &local, START).expect("no breach of contract");
+    let Some(Output::Send(Message::NegOpen { payload, .. })) = session.poll() else { panic!("no NEG-OPEN") };
+    let payload = Responder::new(&remote, 0).answer(&payload);
+    let outputs = give(&mut *session, Input::NegMsg { sub: 0, payload: &payload }, START);
+    let [
+        Output::Need { .. },
+        Output::Have(_),
+        Output::Progress { items: 10 },
+        Output::Drained(_),
+        Output::Shared { count: 5, oldest: Some(5) },
+        Output::Send(Message::NegClose { sub: 0 }),
+        Output::Done(SessionOutcome::Complete),
+    ] = outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
 }
