@@ -184,7 +184,7 @@ impl RelayConnection {
         }
         let limit = limit.min(state.faults.truncate_negentropy.unwrap_or(usize::MAX));
         let events = state.index.query(&filter).take(limit).map(|stored| &stored.event);
-        match Reconciliation::new(events, self.core.options.frame_limit) {
+        match Reconciliation::new(events, self.core.options.frame_limit, state.faults.old_negentropy) {
             Err(error) => self.say("NEG-ERR", message::neg_err(&id, &format!("error: {error}"), None)),
             Ok(reconciliation) => {
                 self.reconciliations.insert(id.clone(), reconciliation);
@@ -277,11 +277,20 @@ impl Stored {
                 .unwrap_or(options.default_limit)
                 .min(options.max_limit)
                 .min(faults.max_limit.unwrap_or(usize::MAX));
-            let mut matching = state.index.query(filter).filter(|stored| !faults.withheld.contains(&stored.event.id));
+            let mut matching = state.index.query(filter);
+            if faults.oldest_first {
+                let all: Vec<_> = matching.collect();
+                matching = Box::new(all.into_iter().rev());
+            }
+            let mut matching = matching.filter(|stored| !faults.withheld.contains(&stored.event.id));
             found.extend(matching.by_ref().take(limit).map(|stored| (key(&stored.event), Arc::clone(stored))));
             complete &= matching.next().is_none();
         }
         let mut events: Vec<_> = found.into_values().collect();
+        if faults.oldest_first {
+            events.reverse();
+        }
+        events.truncate(faults.max_ids.filter(|_| are_by_ids(filters)).unwrap_or(usize::MAX));
         if let Some(cap) = faults.page_cap.filter(|cap| *cap < events.len()) {
             events.truncate(cap);
             complete = false;

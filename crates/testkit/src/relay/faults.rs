@@ -13,10 +13,13 @@ pub struct Faults {
     // Negentropy
     /// NIP-77 is absent or turned off; says so in this way.
     pub no_negentropy: Option<NoNegentropy>,
-    /// Refuses to reconcile more records than a cap.
+    /// Refuses to reconcile where more records match the filter than a cap.
     pub too_big: Option<TooBig>,
-    /// Reconciles only the newest events, this many, without a word (khatru).
+    /// Reconciles only the newest events that match the filter, this many, without a word (khatru).
     pub truncate_negentropy: Option<usize>,
+    /// Answers as the crate `negentropy` did before 0.5.3: where a frame is cut, the fingerprint of what remains may
+    /// leave out events, so that nobody learns of them. Shows where `frame_limit` is small.
+    pub old_negentropy: bool,
     /// The most reconciliations open at once; beyond, a NOTICE about concurrency (strfry).
     pub max_negentropy: Option<usize>,
     /// Forgets a reconciliation after this many answers: NEG-ERR `closed: unknown subscription handle`.
@@ -35,6 +38,10 @@ pub struct Faults {
     pub ignore_until: bool,
     /// Sends the right events in an order of its own.
     pub unordered: bool,
+    /// Starts at the oldest: where it can't send all, it sends the oldest, oldest first.
+    pub oldest_first: bool,
+    /// Serves at most this many events of a REQ by ids, all its filters together, and calls that all.
+    pub max_ids: Option<usize>,
     /// Says EOSE twice.
     pub repeat_eose: bool,
     /// Sends this many of the stored events after EOSE.

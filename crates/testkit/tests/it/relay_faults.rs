@@ -79,6 +79,25 @@ fn truncated_negentropy_shows_the_newest_only() {
 }
 
 #[test]
+fn caps_on_negentropy_count_what_matches_the_filter() {
+    let events = notes(9);
+    let of = |filter: Filter, faults| {
+        say(&mut relay_with(&events, faults).connect(), &json!(["NEG-OPEN", "n", filter, "6100000200"]))
+    };
+    // Three in a second: the middle second, between the newest and the oldest.
+    let middle = Filter::new().since(events[3].created_at).until(events[3].created_at);
+    let shown = of(middle.clone(), Faults { truncate_negentropy: Some(2), ..Faults::default() });
+    let shown = shown[0][2].as_str().expect("hex");
+    for (place, event) in events.iter().enumerate() {
+        assert_eq!(shown.contains(&event.id.to_hex()), (3..5).contains(&place), "{place}");
+    }
+    let too_big = |cap| Faults { too_big: Some(TooBig { cap, wording: TooBigWording::Prose }), ..Faults::default() };
+    assert_eq!(types(&of(middle.clone(), too_big(3))), ["NEG-MSG"]);
+    let refused = json!(["NEG-ERR", "n", "blocked: query matches too many records (3 > 2)"]);
+    assert_eq!(of(middle, too_big(2)), [refused]);
+}
+
+#[test]
 fn reconciliations_are_bounded_and_forgotten() {
     let core = relay_with(&notes(3), Faults { max_negentropy: Some(1), ..Faults::default() });
     let mut connection = core.connect();
@@ -139,6 +158,30 @@ fn answers_come_in_odd_orders() {
     let mut connection = core.connect();
     say(&mut connection, &req("s", &[Filter::new()]));
     assert_eq!(ids(&say(&mut connection, &json!(["CLOSE", "s"])), "s"), [events[0].id]);
+}
+
+#[test]
+fn the_oldest_come_first() {
+    let events = notes(9);
+    let faults = Faults { oldest_first: true, ..Faults::default() };
+    let mut oldest_first = event_ids(&events);
+    oldest_first.reverse();
+    assert_eq!(ids(&all(&events, faults.clone()), "s"), oldest_first);
+    let mut connection = relay_with(&events, faults).connect();
+    let page = Filter::new().until(events[3].created_at).limit(2);
+    assert_eq!(ids(&say(&mut connection, &req("s", &[page])), "s"), oldest_first[..2]);
+}
+
+#[test]
+fn a_req_by_ids_is_answered_in_part() {
+    let events = notes(5);
+    let faults = Faults { max_ids: Some(2), ..Faults::default() };
+    let mut connection = relay_with(&events, faults.clone()).connect();
+    let answer = say(&mut connection, &req("s", &[Filter::new().ids(event_ids(&events))]));
+    assert_eq!((ids(&answer, "s"), types(&answer)[2]), (event_ids(&events[..2]), "EOSE"));
+    let rest = say(&mut connection, &req("t", &[Filter::new().ids(event_ids(&events[2..4]))]));
+    assert_eq!(ids(&rest, "t"), event_ids(&events[2..4]));
+    assert_eq!(ids(&all(&events, faults), "s").len(), 5, "a REQ without ids is answered in full");
 }
 
 #[test]
