@@ -92,7 +92,14 @@ pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> 
     let limits = EventLimits { max_event_size: config.limits.max_event_size, max_tags: config.limits.max_tags };
     let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone())
         .map_err(|error| CliError::Failed(format!("can't start the ingest threads: {error}")))?;
-    Ok(Shared { store, ingest: Arc::new(ingest), clock, metrics, memory_per_relay: config.limits.memory_per_relay })
+    Ok(Shared {
+        store,
+        ingest: Arc::new(ingest),
+        clock,
+        metrics,
+        memory_per_relay: config.limits.memory_per_relay,
+        parking: Arc::default(),
+    })
 }
 
 /// The runtime of the long-running commands.

@@ -4,14 +4,14 @@
 //! room in a queue) and never for one thing alone, so that no queue can hold up another. It stops reading the
 //! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
 use sync_core::model::{BatchReport, RelayUrl};
 use sync_core::nostr::event::EventId;
-use sync_core::store::{EventStore, FeedSeq};
+use sync_core::store::{EventStore, FeedSeq, StateWrite};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
 use sync_core::{MonoMillis, Now};
 use telemetry::metrics::{Direction, Metrics};
@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS};
+use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work};
 use crate::local::Local;
+use crate::parking::{Holder, Parking};
 use crate::trace::Traces;
 
 /// Frames taken from the socket at once.
@@ -30,6 +31,8 @@ const READ_AT_ONCE: usize = 256;
 const MAX_BACKLOG: usize = 4_096;
 /// Frames between the link and the socket.
 const SEND_QUEUE: usize = 64;
+/// How long is read from a connection that takes nothing any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a connection may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the link has to send or to tell before nothing more is read.
@@ -48,6 +51,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Bytes of received events that may wait for one connection (`limits.memory_per_relay`).
     pub memory_per_relay: usize,
+    /// Which ids are being fetched.
+    pub parking: Arc<Parking>,
 }
 
 /// What a connection tells its owner.
@@ -87,8 +92,10 @@ pub async fn drive(
         link: RelayLink::new(config),
         shared: shared.clone(),
         relay: relay.clone(),
+        holder: Arc::new(Holder::new(Arc::clone(&shared.parking), shared.clock)),
         jobs: VecDeque::new(),
         offered: Vec::new(),
+        state: Vec::new(),
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
@@ -102,8 +109,15 @@ pub async fn drive(
     // Kept across turns, so that a connection doesn't lose its place in the queue for one; polled only while there
     // is something to hand over.
     let mut place = Box::pin(shared.ingest.place());
+    let holder = Arc::clone(&driver.holder);
+    // Nothing can be sent any more; what the relay had sent by then is still read.
+    let mut unsendable: Option<(Fault, tokio::time::Instant)> = None;
     let fault = loop {
         driver.drain();
+        let last_words = unsendable.as_ref().map(|(_, until)| *until);
+        if unsendable.is_some() {
+            driver.frames.clear();
+        }
         if let Some(fault) = driver.close.take() {
             break Some(fault);
         }
@@ -112,42 +126,48 @@ pub async fn drive(
         tokio::select! {
             biased;
             () = cancel.cancelled() => break None,
-            ended = &mut writer => break Some(ended.unwrap_or_else(|error| Fault {
-                kind: FaultKind::Network,
-                text: format!("the sending task ended: {error}"),
-            })),
+            ended = &mut writer, if unsendable.is_none() => {
+                let fault = ended.unwrap_or_else(|error| Fault {
+                    kind: FaultKind::Network,
+                    text: format!("the sending task ended: {error}"),
+                });
+                unsendable = Some((fault, tokio::time::Instant::now() + LAST_WORDS));
+            }
+            () = sleep_until(last_words), if last_words.is_some() => break unsendable.take().map(|(fault, _)| fault),
             Some(answer) = from_ingest.recv() => driver.answer(answer),
             room = events.reserve(), if !driver.told.is_empty() => match room {
                 Ok(room) => if let Some(event) = driver.told.pop_front() { room.send((relay.clone(), event)) },
                 Err(_) => break None,
             },
-            room = frames.reserve(), if !driver.frames.is_empty() => match room {
+            room = frames.reserve(), if !driver.frames.is_empty() && unsendable.is_none() => match room {
                 Ok(room) => if let Some(frame) = driver.frames.pop_front() { room.send(frame) },
                 // The writer has ended; its fault comes by the branch above.
                 Err(_) => driver.frames.clear(),
             },
-            got = &mut place, if !driver.jobs.is_empty() || !driver.offered.is_empty() => match got {
+            got = &mut place, if driver.has_work() => match got {
                 Some(got) => {
                     place.set(shared.ingest.place());
-                    let jobs = driver.jobs.drain(..driver.jobs.len().min(MAX_JOBS)).collect();
-                    driver.owed += 1;
-                    let offered = std::mem::take(&mut driver.offered);
-                    shared.ingest.submit(got, jobs, offered, relay.clone(), answers.clone());
+                    driver.hand_over(got, answers.clone());
                 }
                 None => break None,
             },
             Some(command) = commands.recv() => driver.command(command),
             () = sleep_until(deadline), if deadline.is_some() => {
-                let local = Local(&*shared.store);
-                driver.link.timeout(&local, driver.now());
+                let local = Local(&*shared.store, &driver.holder);
+                let now = driver.now();
+                driver.link.timeout(&local, now);
+            },
+            ids = holder.released() => {
+                let now = driver.now();
+                driver.link.unparked(&ids, &Local(&*shared.store, &driver.holder), now);
             },
             received = source.receive(READ_AT_ONCE), if driver.may_read() => match received {
-                Ok(frames) if frames.is_empty() => break Some(Fault {
-                    kind: FaultKind::Closed,
-                    text: format!("{relay} closed the connection"),
-                }),
+                Ok(frames) if frames.is_empty() => break Some(unsendable.take().map_or_else(
+                    || Fault { kind: FaultKind::Closed, text: format!("{relay} closed the connection") },
+                    |(fault, _)| fault,
+                )),
                 Ok(frames) => driver.receive(frames),
-                Err(fault) => break Some(fault),
+                Err(fault) => break Some(unsendable.take().map_or(fault, |(fault, _)| fault)),
             },
         }
     };
@@ -161,8 +181,22 @@ pub async fn drive(
     }
     let reason =
         fault.as_ref().map_or_else(|| "the connection was closed by us".to_owned(), |fault| fault.text.clone());
-    driver.link.lost(&reason);
+    let now = driver.now();
+    driver.link.lost(&reason, &Local(&*shared.store, &driver.holder), now);
     driver.drain();
+    // What was not handed over by now comes again: nobody would hear what became of it.
+    driver.jobs.clear();
+    // What is remembered of the relay is there for the next connection, which may follow at once.
+    if !driver.state.is_empty()
+        && let Some(place) = shared.ingest.place().await
+    {
+        driver.hand_over(place, answers.clone());
+        while driver.owed > 0
+            && let Some(answer) = from_ingest.recv().await
+        {
+            driver.owed -= usize::from(matches!(answer, Answer::Settled { .. }));
+        }
+    }
     drop(frames);
     if !writer.is_finished() && tokio::time::timeout(GOOD_BYE, &mut writer).await.is_err() {
         writer.abort();
@@ -197,8 +231,11 @@ struct Driver {
     link: RelayLink,
     shared: Shared,
     relay: RelayUrl,
+    holder: Arc<Holder>,
     jobs: VecDeque<CheckJob>,
     offered: Vec<EventId>,
+    /// Records of the relay's memory that are to be written.
+    state: Vec<StateWrite>,
     frames: VecDeque<String>,
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
@@ -214,6 +251,22 @@ struct Driver {
 }
 
 impl Driver {
+    fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || !self.offered.is_empty() || !self.state.is_empty()
+    }
+
+    /// Hands a piece of work to the ingest.
+    fn hand_over(&mut self, place: Place, answers: mpsc::Sender<Answer>) {
+        let work = Work {
+            jobs: self.jobs.drain(..self.jobs.len().min(MAX_JOBS)).collect(),
+            offered: std::mem::take(&mut self.offered),
+            state: std::mem::take(&mut self.state),
+            relay: self.relay.clone(),
+        };
+        self.owed += 1;
+        self.shared.ingest.submit(place, work, answers);
+    }
+
     fn may_read(&self) -> bool {
         self.link.backlog() < MAX_BACKLOG
             && self.bytes_waiting.saturating_add(self.link.backlog_bytes()) < self.shared.memory_per_relay
@@ -252,13 +305,14 @@ impl Driver {
         let bytes: usize = frames.iter().map(String::len).sum();
         self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
         for frame in frames {
-            self.link.frame(frame, &Local(&*store), now);
+            self.link.frame(frame, &Local(&*store, &self.holder), now);
         }
     }
 
     fn answer(&mut self, answer: Answer) {
         let (store, now) = (Arc::clone(&self.shared.store), self.now());
-        let local = Local(&*store);
+        let holder = Arc::clone(&self.holder);
+        let local = Local(&*store, &holder);
         match answer {
             Answer::Checked(answers) => {
                 for checked in answers {
@@ -286,7 +340,7 @@ impl Driver {
             LinkCommand::Live(_) => {}
         }
         let (store, now) = (Arc::clone(&self.shared.store), self.now());
-        self.link.command(command, &Local(&*store), now);
+        self.link.command(command, &Local(&*store, &self.holder), now);
     }
 
     fn drain(&mut self) {
@@ -301,6 +355,7 @@ impl Driver {
                     self.jobs.push_back(job);
                 }
                 LinkOutput::Offered(ids) => self.offered.extend(ids),
+                LinkOutput::Persist(writes) => add_state(&mut self.state, writes),
                 LinkOutput::BatchDone(report) => self.batch_done(report),
                 LinkOutput::Notice(notice) => {
                     self.observe(&notice);
@@ -341,6 +396,13 @@ impl Driver {
             _ => {}
         }
     }
+}
+
+/// Adds records, in place of older versions of the same that are still to be written.
+pub(crate) fn add_state(waiting: &mut Vec<StateWrite>, writes: Vec<StateWrite>) {
+    let renewed: HashSet<_> = writes.iter().map(|write| (write.table, write.key.as_slice())).collect();
+    waiting.retain(|older| !renewed.contains(&(older.table, older.key.as_slice())));
+    waiting.extend(writes);
 }
 
 /// Handle of a connection's task.

@@ -12,7 +12,7 @@ use sync_core::check::{Candidate, EventLimits};
 use sync_core::link::{CheckJob, Checked, Token};
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
-use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StoreError, Submission};
+use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StateWrite, StoreError, Submission};
 use sync_core::strategy::CheckVerdict;
 use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -44,17 +44,28 @@ pub enum Answer {
 /// A place in the queue.
 pub struct Place(OwnedSemaphorePermit);
 
-struct Work {
-    jobs: Vec<CheckJob>,
-    offered: Vec<EventId>,
-    relay: RelayUrl,
+/// A piece of work from one connection.
+pub struct Work {
+    /// Events to check and store, at most [`MAX_JOBS`].
+    pub jobs: Vec<CheckJob>,
+    /// Known ids that the relay offers.
+    pub offered: Vec<EventId>,
+    /// Records to be written with them.
+    pub state: Vec<StateWrite>,
+    /// The relay.
+    pub relay: RelayUrl,
+}
+
+/// Work, and who waits for it.
+struct Queued {
+    work: Work,
     answers: mpsc::Sender<Answer>,
     place: OwnedSemaphorePermit,
 }
 
 /// The checking threads.
 pub struct Ingest {
-    queue: Option<SyncSender<Work>>,
+    queue: Option<SyncSender<Queued>>,
     places: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     trouble: Trouble,
@@ -71,7 +82,7 @@ impl Ingest {
         clock: Clock,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
-        let (queue, work) = sync_channel::<Work>(MAX_WORK);
+        let (queue, work) = sync_channel::<Queued>(MAX_WORK);
         let work = Arc::new(Mutex::new(work));
         let trouble = Trouble::default();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -101,19 +112,12 @@ impl Ingest {
         Arc::clone(&self.places).acquire_owned().await.ok().map(Place)
     }
 
-    /// Hands over work, at most [`MAX_JOBS`] jobs, and known ids that the relay offers. `answers` must have room for two
-    /// messages more than it is owed: a channel of [`MAX_ANSWERS`] always has.
-    pub fn submit(
-        &self,
-        place: Place,
-        jobs: Vec<CheckJob>,
-        offered: Vec<EventId>,
-        relay: RelayUrl,
-        answers: mpsc::Sender<Answer>,
-    ) {
+    /// Hands over work. `answers` must have room for two messages more than it is owed: a channel of [`MAX_ANSWERS`]
+    /// always has.
+    pub fn submit(&self, place: Place, work: Work, answers: mpsc::Sender<Answer>) {
         if let Some(queue) = &self.queue {
             // As many places as the queue is long: this neither blocks nor fails while the threads live.
-            let _ = queue.send(Work { jobs, offered, relay, answers, place: place.0 });
+            let _ = queue.send(Queued { work, answers, place: place.0 });
         }
     }
 }
@@ -134,7 +138,7 @@ struct Checker {
     limits: EventLimits,
     clock: Clock,
     metrics: Metrics,
-    work: Arc<Mutex<Receiver<Work>>>,
+    work: Arc<Mutex<Receiver<Queued>>>,
     trouble: Trouble,
 }
 
@@ -149,8 +153,8 @@ impl Checker {
         }
     }
 
-    fn check(&self, work: Work) {
-        let Work { jobs, offered, relay, answers, place } = work;
+    fn check(&self, queued: Queued) {
+        let Queued { work: Work { jobs, offered, state, relay }, answers, place } = queued;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
@@ -169,10 +173,10 @@ impl Checker {
         let _ = answers.try_send(Answer::Checked(checked));
         let (metrics, trouble) = (self.metrics.clone(), self.trouble.clone());
         let settle = Settle { fresh, bytes, told: false, answers, metrics, trouble, _place: place };
-        if events.is_empty() && offered.is_empty() {
+        if events.is_empty() && offered.is_empty() && state.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
-        let submission = Submission { events, offered, relay: Some(relay), now: self.clock.now().unix_s };
+        let submission = Submission { events, offered, relay: Some(relay), state, now: self.clock.now().unix_s };
         if let Err(error) = self.store.submit(submission, Box::new(|result| settle.with(result))) {
             tracing::error!(%error, "the store takes no events");
         }

@@ -8,6 +8,7 @@
 //! | [`once`] | one historic sync with one relay |
 //! | [`clock`] | the one place that reads the clocks |
 //! | [`trouble`] | what keeps a part of the process from its work |
+//! | [`parking`] | which ids are being fetched, over all connections |
 //! | `local` | the store as sessions read it |
 //! | `trace` | the spans of a batch |
 //!
@@ -19,6 +20,7 @@ pub mod daemon;
 pub mod driver;
 pub mod ingest;
 pub mod once;
+pub mod parking;
 pub mod trouble;
 
 mod local;

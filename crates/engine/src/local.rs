@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use sync_core::link::RelayMemory;
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::nostr::filter::Filter;
@@ -9,8 +10,26 @@ use sync_core::store::{EventStore, KnownEvent, LocalSets, StoreError};
 use sync_core::strategy::{ItemKey, KeyRange, SetView, Window};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A store whose set views may take long without stalling other tasks.
-pub(crate) struct Local<'a>(pub(crate) &'a dyn EventStore);
+use crate::parking::Holder;
+
+/// A store whose set views may take long without stalling other tasks, as one connection has it.
+pub(crate) struct Local<'a>(pub(crate) &'a dyn EventStore, pub(crate) &'a Holder);
+
+/// What the store remembers of a relay; what can't be read is said in the log, and costs time alone.
+pub(crate) fn memory(store: &dyn EventStore, relay: &RelayUrl, overlap_s: u64, now: u64) -> RelayMemory {
+    let prefix = RelayMemory::prefix(relay);
+    let [coverage, remembered] = RelayMemory::TABLES.map(|table| {
+        blocking(|| store.read_state_of(table, &prefix)).unwrap_or_else(|error| {
+            tracing::warn!(%relay, %error, "can't read what is remembered of the relay");
+            Vec::new()
+        })
+    });
+    let memory = RelayMemory::restore(relay, coverage, remembered, overlap_s, now);
+    for problem in &memory.problems {
+        tracing::warn!("{problem}");
+    }
+    memory
+}
 
 impl LocalSets for Local<'_> {
     fn view<'a>(&'a self, filter: &Filter, window: Window, relay: &RelayUrl) -> Box<dyn SetView + 'a> {
@@ -23,6 +42,14 @@ impl LocalSets for Local<'_> {
 
     fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
         self.0.event(id)
+    }
+
+    fn claim(&self, ids: &[EventId]) -> Vec<bool> {
+        self.1.claim(ids)
+    }
+
+    fn release(&self, ids: &[EventId]) {
+        self.1.release(ids);
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sync_core::link::{LinkCommand, LinkConfig, LinkNotice};
 use sync_core::model::{
-    BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
-    PendingItems, SyncMethod,
+    BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, FilterCoverage,
+    Layer, PendingItems, SyncMethod,
 };
 use sync_core::nostr::filter::Filter;
 use sync_core::strategy::{Direction, StrategyOrder};
@@ -15,11 +15,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, RelayEvent, Shared};
+use crate::local::memory;
 
 /// Connections in a row that bring nothing before a relay is given up.
 const MAX_IDLE_TRIES: u32 = 3;
-/// Pause before connecting again.
+/// Pause before connecting again; shorter where the last connection brought something: it may be the relay's way to
+/// end connections after so many messages.
 const PAUSE: Duration = Duration::from_millis(500);
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
+/// How old what a former run drained may be to count, seconds: as long as a daemon's confirmed history stands before it
+/// is read anew.
+const RESUME_S: u64 = 24 * 3600;
 /// What a connection may have told before it is heard.
 const EVENTS: usize = 256;
 
@@ -40,6 +46,8 @@ pub struct SyncRequest {
     pub rate_limit_cooldown: Duration,
     /// Events dated further ahead aren't asked for, seconds.
     pub max_future_s: u64,
+    /// What was drained so shortly before a former run was cut off is read again.
+    pub overlap: Duration,
     /// For whatever wants to look random.
     pub seed: u64,
 }
@@ -57,6 +65,8 @@ pub struct SyncResult {
     pub counts: Counts,
     /// Changes of strategy.
     pub fallbacks: Vec<Fallback>,
+    /// What is drained, filter by filter, with what former runs had drained.
+    pub coverage: Vec<FilterCoverage>,
 }
 
 /// Runs one historic sync; connects again while a lost connection had brought something.
@@ -72,9 +82,12 @@ pub async fn sync(
         methods: Vec::new(),
         counts: Counts::default(),
         fallbacks: Vec::new(),
+        coverage: Vec::new(),
     };
     let mut idle = 0;
     let mut batch = 1;
+    // What lies ahead of it moves with the clock, and is no progress.
+    let started = shared.clock.now().unix_s;
     loop {
         let attempt = attempt(&*connector, &shared, &request, batch, &cancel).await;
         batch += 1;
@@ -93,8 +106,10 @@ pub async fn sync(
             }
             Attempt::Reported(report) => {
                 result.connected = true;
-                let BatchReport { outcome, methods, counts, fallbacks, .. } = *report;
-                let progress = counts.stored + counts.uploaded > 0;
+                let BatchReport { outcome, methods, counts, fallbacks, coverage, .. } = *report;
+                let progress = counts.stored + counts.uploaded > 0
+                    || drained(&coverage, started) > drained(&result.coverage, started);
+                result.coverage = coverage;
                 result.counts.add(&counts);
                 for method in methods {
                     if !result.methods.contains(&method) {
@@ -121,9 +136,16 @@ pub async fn sync(
         }
         tokio::select! {
             () = cancel.cancelled() => return result,
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(if idle == 0 { SHORT_PAUSE } else { PAUSE }) => {}
         }
     }
+}
+
+/// Seconds up to `upto` that are drained, over all filters.
+fn drained(coverage: &[FilterCoverage], upto: u64) -> u64 {
+    let windows = coverage.iter().flat_map(|filter| &filter.drained);
+    let seconds = windows.map(|window| (window.until.min(upto) + 1).saturating_sub(window.since));
+    seconds.fold(0, u64::saturating_add)
 }
 
 enum Attempt {
@@ -151,6 +173,7 @@ async fn attempt(
         Ok(connection) => connection,
         Err(fault) => return Attempt::Failed(fault),
     };
+    let now = shared.clock.now().unix_s;
     let config = LinkConfig {
         relay: request.target.relay.clone(),
         profile: connection.profile.clone(),
@@ -159,6 +182,7 @@ async fn attempt(
         dry_run: request.dry_run,
         rate_limit_cooldown_ms: u64::try_from(request.rate_limit_cooldown.as_millis()).unwrap_or(u64::MAX),
         max_future_s: request.max_future_s,
+        memory: memory(&*shared.store, &request.target.relay, request.overlap.as_secs(), now),
         seed: request.seed.wrapping_add(batch),
     };
     let (events, mut happened) = mpsc::channel(EVENTS);
@@ -171,6 +195,7 @@ async fn attempt(
         items: PendingItems::default(),
         caused_by: None,
         strategies: None,
+        run_since: Some(now.saturating_sub(RESUME_S)),
     });
     // Where the connection is gone already its end is told below.
     let _ = driven.commands.send(command).await;
@@ -203,5 +228,5 @@ fn interrupted() -> Fault {
 }
 
 fn connection_failure(fault: &Fault) -> Failure {
-    Failure { filter: String::new(), reason: FailureReason::ConnectionLost, text: fault.text.clone() }
+    Failure { filter: String::new(), window: None, reason: FailureReason::ConnectionLost, text: fault.text.clone() }
 }

@@ -61,7 +61,7 @@ fn fill(store: &LmdbStore, pages: Vec<Vec<Event>>) {
     for events in pages {
         let answer = answer.clone();
         let reply = Box::new(move |outcomes| answer.send(outcomes).expect("somebody waits"));
-        store.submit(Submission { events, offered: Vec::new(), relay: None, now: NOW }, reply).expect("queued");
+        store.submit(Submission { events, now: NOW, ..Submission::default() }, reply).expect("queued");
     }
     for outcomes in answers.iter().take(count) {
         outcomes.expect("stored");

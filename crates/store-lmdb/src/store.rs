@@ -185,6 +185,7 @@ impl EventStore for LmdbStore {
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
+        submission.state.iter().try_for_each(|write| state_key(write.table, &write.key).map(drop))?;
         self.send(Job::Write(Work::Events(submission, reply)))
     }
 
@@ -195,11 +196,12 @@ impl EventStore for LmdbStore {
         self.ask(|answer| Job::Write(Work::State(writes, answer)))
     }
 
-    fn read_state(&self, table: StateTable) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn read_state_of(&self, table: StateTable, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let room = state_key(table, &[])?;
+        let start = state_key(table, prefix)?;
         self.read(|dbs, txn| {
             let mut records = Vec::new();
-            for row in dbs.state.prefix_iter(txn, &room).map_err(from_heed)? {
+            for row in dbs.state.prefix_iter(txn, &start).map_err(from_heed)? {
                 let (key, value) = row.map_err(from_heed)?;
                 records.push((key[room.len()..].to_vec(), value.to_vec()));
             }

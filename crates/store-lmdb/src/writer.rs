@@ -167,10 +167,12 @@ impl Writer {
         for work in group {
             match work {
                 Work::State(writes, _) => writes.iter().try_for_each(|write| put_state(&mut txn, write))?,
-                Work::Events(Submission { offered, relay: Some(relay), .. }, _) => {
-                    offered.iter().try_for_each(|id| intake::note_offer(&mut txn, id, relay))?;
+                Work::Events(Submission { offered, relay, state, .. }, _) => {
+                    for id in relay.iter().flat_map(|_| offered) {
+                        relay.iter().try_for_each(|relay| intake::note_offer(&mut txn, id, relay))?;
+                    }
+                    state.iter().try_for_each(|write| put_state(&mut txn, write))?;
                 }
-                Work::Events(..) => {}
             }
         }
         self.finish(txn)?;

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `page` | what one page has shown |
 //! | `pager` | where the next page begins, what is drained, what can't be shown |
+//! | `span` | what is claimed of a stretch of time |
+//! | `remembered` | what is kept of a relay between sessions |
 //! | `session` | when to ask, when to give up |
 //! | `offer` | what we have and the relay never showed |
 //! | `config` | what the operator may set |
@@ -12,7 +14,9 @@ mod config;
 mod offer;
 mod page;
 mod pager;
+mod remembered;
 mod session;
+mod span;
 
 use sync_core::model::SyncMethod;
 use sync_core::nostr::filter::Filter;

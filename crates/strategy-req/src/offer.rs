@@ -29,10 +29,10 @@ impl Offer {
         }
     }
 
-    /// What the relay never showed, in chunks.
-    pub(crate) fn chunks(self) -> impl Iterator<Item = Vec<EventId>> {
-        let mut rest =
-            self.0.into_iter().filter(|(_, shown)| !shown).map(|(item, _)| EventId::from_byte_array(item.id));
+    /// What the relay never showed, in chunks; of the seconds that it has shown whole.
+    pub(crate) fn chunks(self, is_whole: impl Fn(u64) -> bool) -> impl Iterator<Item = Vec<EventId>> {
+        let lacks = move |(item, shown): &(ItemKey, bool)| !shown && is_whole(item.created_at);
+        let mut rest = self.0.into_iter().filter(lacks).map(|(item, _)| EventId::from_byte_array(item.id));
         std::iter::from_fn(move || {
             let chunk: Vec<_> = rest.by_ref().take(Self::CHUNK).collect();
             (!chunk.is_empty()).then_some(chunk)

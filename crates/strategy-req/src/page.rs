@@ -40,6 +40,8 @@ impl Seam {
 pub(crate) struct Page {
     /// What was asked for.
     pub(crate) asked: Window,
+    /// How many events were asked for.
+    pub(crate) limit: u64,
     /// The second at which the page before ended.
     before: Option<Seam>,
     /// Everything that came, whatever the checks said: what a relay counts against its cap.
@@ -55,8 +57,8 @@ pub(crate) struct Page {
 /// The checked events of a page.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The newest second.
-    pub(crate) newest: u64,
+    /// The newest second, and what is known of it.
+    pub(crate) newest: Seam,
     /// The oldest second, and what is known of it.
     pub(crate) oldest: Seam,
     /// The second of the latest arrival.
@@ -66,15 +68,15 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// The second that all of the page lies in, if there is one.
-    pub(crate) fn only_second(&self) -> Option<u64> {
-        (self.newest == self.oldest.second).then_some(self.newest)
+    /// Whether all of the page lies in one second.
+    pub(crate) fn is_one_second(&self) -> bool {
+        self.newest.second == self.oldest.second
     }
 }
 
 impl Page {
-    pub(crate) fn new(asked: Window, before: Option<Seam>) -> Self {
-        Self { asked, before, raw: 0, stray: 0, fresh: 0, shown: None }
+    pub(crate) fn new(asked: Window, limit: u64, before: Option<Seam>) -> Self {
+        Self { asked, limit, before, raw: 0, stray: 0, fresh: 0, shown: None }
     }
 
     /// Takes an event. Whether it is one that was asked for and not shown before.
@@ -95,14 +97,19 @@ impl Page {
         let repeated = self.before.as_ref().is_some_and(|seam| seam.holds(created_at, &id))
             || self.shown.as_ref().is_some_and(|shown| shown.oldest.holds(created_at, &id));
         let shown = self.shown.get_or_insert_with(|| Shown {
-            newest: created_at,
+            newest: Seam::new(created_at),
             oldest: Seam::new(created_at),
             latest: created_at,
             unordered: false,
         });
         shown.unordered |= created_at > shown.latest;
         shown.latest = created_at;
-        shown.newest = shown.newest.max(created_at);
+        if created_at > shown.newest.second {
+            shown.newest = Seam::new(created_at);
+        }
+        if created_at == shown.newest.second {
+            shown.newest.add(id);
+        }
         if created_at < shown.oldest.second {
             shown.oldest = Seam::new(created_at);
         }

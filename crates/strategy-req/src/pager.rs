@@ -3,112 +3,103 @@
 //! A relay answers newest first and stops at a cap that it may not have told. So each page asks up to the oldest
 //! second of the page before, that second included; where a page lies wholly inside one second, the next asks strictly
 //! below. Only an empty page strictly below the oldest second seen is the end, or the relay's own word (NIP-67): a short
-//! page may be a cap, and a page of repeats may be a seam. Every page asks for less than the one before, so paging
-//! ends whatever the relay does.
+//! page may be a cap, and a page of repeats may be a seam. Where a page's order doesn't show that the relay starts at the
+//! newest, what lies above the page is asked for, too. Every page asks for less than the one that led to it, and their
+//! number is bounded, so paging ends whatever the relay does.
 //!
 //! A page inside one second hides the rest of that second where it was cut: it was, if it is as large as pages get, or
-//! if there turns out to be something below.
+//! if there turns out to be something beyond. Such a second is named as dense and never claimed. A page that is
+//! smaller than usual, because connections broke, says nothing of the relay: the second is asked for again, by itself and
+//! at the usual size, and then once more with what lies beside it.
 
-use sync_core::model::FailureReason;
-use sync_core::strategy::{SessionOutcome, Window};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::page::{Page, Seam};
+use sync_core::strategy::{Output, Window};
+
+use crate::page::{Page, Seam, Shown};
+use crate::remembered::Remembered;
+use crate::span::{LastPage, LastSecond, Raise, Span, gaps};
 
 /// Pages of one session: 50 million events at 500 a page.
 const MAX_PAGES: u32 = 100_000;
+/// Relays that show fewer events than this at once, and don't say so, aren't reckoned with.
+const LEAST_CAP: u64 = 10;
 
 pub(crate) struct Pager {
+    /// The usual size of a page.
+    full: u64,
+    /// The size of the next.
     limit: u64,
+    /// The size of the first.
+    started: u64,
+    remembered: Remembered,
+    /// Whether anything was claimed, or named as dense.
+    progressed: bool,
+    /// The second that a larger page was last asked for, until anything is claimed or named.
+    raised: Option<u64>,
     /// Whether the relay has told its cap, so that it needn't be guessed.
     cap_told: bool,
-    /// The largest page that is known to have been cut.
+    /// The largest page that is known to have been cut by the relay.
     cap: Option<u64>,
+    order: Order,
     todo: Vec<Span>,
     span: Option<Span>,
-    /// What is drained once everything has been read.
-    held_back: Vec<Window>,
-    claims: Vec<Window>,
-    dense: Option<Dense>,
+    /// What the page before showed of the second that the next page ends at.
+    seam: Option<Seam>,
+    /// Seconds of which more is known to be there than was shown, and those of which more may be.
+    dense: BTreeSet<u64>,
+    unsure: BTreeMap<u64, u64>,
+    out: Vec<Output>,
     pages: u32,
 }
 
-/// A stretch of time that is read from its end downwards.
-struct Span {
-    /// The first second that is asked for.
-    floor: u64,
-    /// The last second that the next page asks for.
-    until: u64,
-    /// What may be claimed as drained, if anything.
-    claim: Option<Window>,
-    last: Option<LastPage>,
-}
-
-/// The page before, within a span.
-struct LastPage {
-    raw: u64,
-    seam: Seam,
-    /// Whether something below its oldest second would mean that there is more in that second.
-    ends_at_seam: bool,
-}
-
-/// Seconds that hold more than the relay shows.
-struct Dense {
-    newest: u64,
-    more_than: u64,
-    others: u64,
-}
-
-impl Span {
-    /// The claim on everything above `second`, once; what is left of it ends at `second`.
-    fn claim_above(&mut self, second: u64) -> Option<Window> {
-        let claim = self.claim.as_mut()?;
-        let from = second.saturating_add(1).max(claim.since);
-        let above = (from <= claim.until && second < claim.until).then_some(Window { since: from, until: claim.until });
-        claim.until = claim.until.min(second);
-        above
-    }
-
-    /// Never claims `second`, nor what lies above and wasn't claimed.
-    fn deny(&mut self, second: u64) {
-        self.claim = self.claim.zip(second.checked_sub(1)).and_then(|(claim, below)| {
-            let until = claim.until.min(below);
-            (claim.since <= until).then_some(Window { until, ..claim })
-        });
-    }
+/// Which events a relay shows where it can't show all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Unknown,
+    NewestFirst,
+    /// What was sent isn't sorted from the newest on.
+    Other,
 }
 
 impl Pager {
     /// Reads `window` but for what is in `drained`. `matching` is what the filter's own bounds leave of time, `now` the
-    /// last second that can be claimed where the window has no end.
+    /// last second that can be claimed where the window has no end, `full` the usual size of a page.
     pub(crate) fn new(
         window: Window,
         drained: &[Window],
         matching: Window,
         now: u64,
-        limit: u64,
+        (full, remembered): (u64, Remembered),
         cap_told: bool,
     ) -> Self {
-        let todo = gaps(window, drained)
+        let mut drained = drained.to_vec();
+        drained.sort_unstable();
+        let todo = gaps(window, drained.into_iter())
             .into_iter()
             .map(|gap| {
                 let until = if gap.until == u64::MAX { now } else { gap.until };
-                Span {
-                    floor: gap.since.max(matching.since),
-                    until: gap.until.min(matching.until),
-                    claim: (gap.since <= until).then_some(Window { until, ..gap }),
-                    last: None,
-                }
+                let claim = (gap.since <= until).then_some(Window { until, ..gap });
+                Span::new(gap.since.max(matching.since), gap.until.min(matching.until), claim)
             })
             .collect();
+        let started = remembered.limit.map_or(full, |limit| full.min(limit.into()));
         Self {
-            limit,
+            full,
+            limit: started,
+            started,
+            remembered,
+            progressed: false,
+            raised: None,
             cap_told,
             cap: None,
+            order: Order::Unknown,
             todo,
             span: None,
-            held_back: Vec::new(),
-            claims: Vec::new(),
-            dense: None,
+            seam: None,
+            dense: BTreeSet::new(),
+            unsure: BTreeMap::new(),
+            out: Vec::new(),
             pages: 0,
         }
     }
@@ -119,24 +110,27 @@ impl Pager {
     /// The relay's answers don't end.
     pub(crate) fn next(&mut self) -> Result<Option<Page>, String> {
         loop {
-            let Some(span) = self.span.take().or_else(|| self.todo.pop()) else {
-                if self.dense.is_none() {
-                    self.claims.append(&mut self.held_back);
-                }
+            let Some(mut span) = self.span.take().or_else(|| self.todo.pop()) else {
+                self.settle();
                 return Ok(None);
             };
-            if span.floor > span.until {
-                self.claims.extend(span.claim);
+            if span.floor > span.until || (span.doubted && self.order == Order::NewestFirst) {
+                self.claim(span.claim);
                 continue;
             }
             self.pages += 1;
             if self.pages > MAX_PAGES {
                 return Err(format!("the relay's answers have not ended within {MAX_PAGES} pages"));
             }
-            let asked = Window { since: span.floor, until: span.until };
-            let page = Page::new(asked, span.last.as_ref().map(|last| last.seam.clone()));
+            let whole = Window { since: span.floor, until: span.until };
+            let (asked, limit) = match span.raise {
+                None => (whole, self.limit),
+                Some(Raise::Alone(LastSecond { second, .. })) => (Window { since: second, until: second }, self.full),
+                Some(Raise::Beyond(_, limit)) => (whole, self.limit.max(limit)),
+            };
+            span.doubted = false;
             self.span = Some(span);
-            return Ok(Some(page));
+            return Ok(Some(Page::new(asked, limit, self.seam.take())));
         }
     }
 
@@ -146,43 +140,113 @@ impl Pager {
     /// There is no way on: what the relay answers doesn't say where the next page would begin.
     pub(crate) fn ended(&mut self, page: Page, finished: Option<bool>) -> Result<(), String> {
         let Some(mut span) = self.span.take() else { return Ok(()) };
-        let Some(shown) = page.shown else { return self.ended_empty(span, &page, finished) };
-        let second = shown.oldest.second;
+        self.grow();
+        let raise = span.raise.take();
+        let Some(shown) = &page.shown else { return self.ended_empty(span, raise, &page, finished) };
+        if shown.unordered {
+            self.order = Order::Other;
+        } else if !shown.is_one_second() && self.order == Order::Unknown {
+            self.order = Order::NewestFirst;
+        }
         if let Some(last) = &span.last
-            && (second < last.seam.second || page.fresh > 0)
+            && shows_more(last, shown, page.fresh)
         {
-            self.cap = self.cap.max(Some(last.raw));
-            if last.ends_at_seam {
-                self.dense(last.seam.second, last.seam.len());
-                span.deny(last.seam.second);
+            self.cut(last.raw, last.limit);
+            if last.open {
+                self.dense(last.second, last.shown);
             }
         }
-        if finished == Some(true) {
-            self.claims.extend(span.claim);
-            return Ok(());
-        }
         if finished == Some(false) {
-            self.cap = self.cap.max(Some(page.raw));
+            self.cut(page.raw, page.limit);
         }
-        if shown.unordered && shown.newest < page.asked.until {
-            // What was left out may be newer than what was sent. Another span reads from there; it begins above this
-            // one's floor, so that this too comes to an end.
-            self.held_back.extend(span.claim.take());
-            self.todo.push(Span { floor: shown.newest, until: page.asked.until, claim: None, last: None });
+        let full = finished == Some(false) || self.is_full(&page);
+        match raise {
+            Some(Raise::Alone(_)) => self.ended_alone(span, &page, shown, full, finished),
+            _ if finished == Some(true) => self.claim(span.claim),
+            Some(Raise::Beyond(LastSecond { second, shown: of }, _))
+                if !(shown.oldest.second..=shown.newest.second).contains(&second) =>
+            {
+                self.dense(second, of);
+                self.go_on_from(span, &page, shown, full);
+            }
+            Some(Raise::Beyond(..)) => self.go_on_from(span, &page, shown, full),
+            None => {
+                let of = LastSecond { second: shown.oldest.second, shown: shown.oldest.len() };
+                let is_small = page.limit < self.full && page.raw >= page.limit;
+                if shown.is_one_second() && is_small && self.remembered.broke_at != Some(of.second) {
+                    span.last = None;
+                    span.raise = Some(Raise::Alone(of));
+                    self.raised = Some(of.second);
+                    self.span = Some(span);
+                } else {
+                    self.go_on_from(span, &page, shown, full);
+                }
+            }
         }
-        self.claims.extend(span.claim_above(second));
-        let inside = shown.only_second().is_some();
-        let full = finished == Some(false) || self.is_full(page.raw);
-        if inside && full {
-            self.dense(second, shown.oldest.len());
-            span.deny(second);
-        }
-        span.last = Some(LastPage { raw: page.raw, seam: shown.oldest, ends_at_seam: inside && !full });
-        self.go_on(span, if inside { second.checked_sub(1) } else { Some(second) });
         Ok(())
     }
 
-    fn ended_empty(&mut self, mut span: Span, page: &Page, finished: Option<bool>) -> Result<(), String> {
+    /// A second was asked for by itself, by a page of the usual size.
+    fn ended_alone(&mut self, mut span: Span, page: &Page, shown: &Shown, full: bool, finished: Option<bool>) {
+        let of = LastSecond { second: shown.oldest.second, shown: shown.oldest.len() };
+        let nothing_beside = span.floor == of.second && span.until == of.second;
+        if full || finished == Some(true) || nothing_beside {
+            return self.pass(span, page, of, full, finished == Some(true));
+        }
+        span.raise = Some(Raise::Beyond(of, page.raw.saturating_add(1)));
+        self.span = Some(span);
+    }
+
+    /// A page of its span has ended, and may have been cut.
+    fn go_on_from(&mut self, mut span: Span, page: &Page, shown: &Shown, full: bool) {
+        let oldest = LastSecond { second: shown.oldest.second, shown: shown.oldest.len() };
+        if shown.is_one_second() {
+            return self.pass(span, page, oldest, full, false);
+        }
+        if shown.unordered && shown.newest.second < span.until {
+            // What was left out may be newer than what was sent. Another span reads from there; it begins above this
+            // one's floor, so that this too comes to an end.
+            let newest = LastSecond { second: shown.newest.second, shown: shown.newest.len() };
+            let mut above = Span::new(newest.second, span.until, span.claim_from(newest.second));
+            above.last = Some(last_page(page, newest, false, true));
+            self.todo.push(above);
+        }
+        let claim = span.claim_above(oldest.second);
+        self.claim(claim);
+        span.last = Some(last_page(page, oldest, false, false));
+        self.seam = Some(shown.oldest.clone());
+        self.go_on(span, Some(oldest.second));
+    }
+
+    /// Leaves a second in which a page wholly lay, to what is below it.
+    fn pass(&mut self, mut span: Span, page: &Page, of: LastSecond, full: bool, whole: bool) {
+        if full {
+            self.dense(of.second, of.shown);
+        }
+        let beside = |below_span| (!whole).then(|| last_page(page, of, !full, below_span));
+        // A relay that shows one event at a time isn't reckoned with.
+        let may_be_cut = full || whole || page.raw > 1;
+        if of.second < span.until && self.order != Order::NewestFirst && may_be_cut {
+            // A relay that starts at the oldest shows such a page, too.
+            let mut above = Span::new(of.second + 1, span.until, span.claim_from(of.second));
+            above.last = beside(true);
+            above.doubted = true;
+            self.todo.push(above);
+        } else {
+            let claim = span.claim_above(of.second);
+            self.claim(claim);
+        }
+        span.last = beside(false);
+        self.go_on(span, of.second.checked_sub(1));
+    }
+
+    fn ended_empty(
+        &mut self,
+        mut span: Span,
+        raise: Option<Raise>,
+        page: &Page,
+        finished: Option<bool>,
+    ) -> Result<(), String> {
         let Window { since, until } = page.asked;
         if page.stray > 0 {
             return Err(format!(
@@ -190,23 +254,32 @@ impl Pager {
                 page.stray
             ));
         }
+        if let Some(raise) = raise {
+            // What it showed of that second before, it doesn't show now.
+            self.pass(span, page, raise.of(), true, false);
+            return Ok(());
+        }
         if finished == Some(true) {
-            self.claims.extend(span.claim);
+            self.claim(span.claim);
             return Ok(());
         }
         if finished == Some(false) {
             return Err(format!("asked for {since} to {until}, it sent no valid event and says that there are more"));
         }
-        if page.raw > 0 && self.is_full(page.raw) {
+        if page.raw > 0 && self.is_full(page) {
+            if page.limit < self.limit {
+                self.span = Some(span);
+                return Ok(());
+            }
             return Err(format!("asked for {since} to {until}, it sent {} events of which none is valid", page.raw));
         }
         match &mut span.last {
-            // What it showed of that second before, it doesn't show now: look below.
-            Some(last) if last.seam.second == until => {
-                last.ends_at_seam = true;
+            // The same of a seam: look below.
+            Some(last) if last.second == until => {
+                last.open = true;
                 self.go_on(span, until.checked_sub(1));
             }
-            _ => self.claims.extend(span.claim),
+            _ => self.close(span),
         }
         Ok(())
     }
@@ -218,101 +291,132 @@ impl Pager {
                 span.until = until;
                 self.span = Some(span);
             }
-            None => self.claims.extend(span.claim),
+            None => {
+                self.seam = None;
+                self.close(span);
+            }
         }
     }
 
-    /// Whether a page of `raw` events may have been cut.
-    fn is_full(&self, raw: u64) -> bool {
+    /// A page of the relay's choice was cut: by its cap, where not by ours.
+    fn cut(&mut self, raw: u64, limit: u64) {
+        if raw < limit || limit >= self.full {
+            self.cap = self.cap.max(Some(raw));
+        }
+    }
+
+    /// Whether a page may have been cut.
+    fn is_full(&self, page: &Page) -> bool {
+        let raw = page.raw;
         // Where no cap is known, a large round number is taken for one.
         let looks_cut = || !self.cap_told && raw >= 100 && (raw.is_multiple_of(50) || raw.is_power_of_two());
-        raw >= self.limit || self.cap.map_or_else(looks_cut, |cap| raw >= cap)
+        raw >= page.limit || self.cap.map_or_else(looks_cut, |cap| raw >= cap)
     }
 
-    fn dense(&mut self, second: u64, more_than: u64) {
-        match &mut self.dense {
-            None => self.dense = Some(Dense { newest: second, more_than, others: 0 }),
-            Some(dense) => dense.others += u64::from(dense.newest != second),
+    fn dense(&mut self, second: u64, shown: u64) {
+        self.unsure.remove(&second);
+        if self.dense.insert(second) {
+            self.out.push(Output::Dense { second, shown, certain: true });
+            self.made_progress();
         }
     }
 
-    /// What has been drained since the last call.
-    pub(crate) fn take_claims(&mut self) -> Vec<Window> {
-        std::mem::take(&mut self.claims)
+    /// Ends a span. Where its last page lay inside one second, and may have been cut by a cap that was never seen (what a
+    /// relay says of itself may be too much), nothing that follows could show it: narrower filters can.
+    fn close(&mut self, span: Span) {
+        if let Some(last) = span.last.filter(|last| last.open && !last.below_span)
+            && self.cap.is_none()
+            && last.raw >= LEAST_CAP
+            && !self.dense.contains(&last.second)
+        {
+            self.unsure.insert(last.second, last.shown);
+        }
+        self.claim(span.claim);
     }
 
-    /// How it ended, once [`Pager::next`] has said that everything was read.
-    pub(crate) fn outcome(&self) -> SessionOutcome {
-        let Some(Dense { newest: second, more_than, others }) = self.dense else { return SessionOutcome::Complete };
-        let mut text = format!("second {second}: more than {more_than} events");
-        if others > 0 {
-            text.push_str(&format!("; and {others} other seconds"));
+    /// Whether `second` holds more than was shown.
+    pub(crate) fn is_dense(&self, second: u64) -> bool {
+        self.dense.contains(&second)
+    }
+
+    fn claim(&mut self, claim: Option<Window>) {
+        let Some(claim) = claim else { return };
+        let range = claim.since..=claim.until;
+        let out: BTreeSet<u64> = self
+            .dense
+            .range(range.clone())
+            .chain(self.unsure.range(range).map(|(second, _)| second))
+            .copied()
+            .collect();
+        let claims = gaps(claim, out.into_iter().map(|second| Window { since: second, until: second }));
+        if !claims.is_empty() {
+            self.made_progress();
         }
-        SessionOutcome::Incomplete { reason: FailureReason::DenseSecond { second, more_than }, text }
+        self.out.extend(claims.into_iter().map(Output::Drained));
+    }
+
+    fn made_progress(&mut self) {
+        self.progressed = true;
+        self.raised = None;
+    }
+
+    /// Everything was read on one connection: the relay is better than it was. The second at which it broke is tried again
+    /// next time.
+    fn settle(&mut self) {
+        let unsure = std::mem::take(&mut self.unsure).into_iter();
+        self.out.extend(unsure.map(|(second, shown)| Output::Dense { second, shown, certain: false }));
+        if self.remembered.limit.take().is_some() && self.limit < self.full {
+            let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+            self.out.push(Output::Remember(Remembered { limit: Some(limit), broke_at: None }.bytes()));
+        }
+    }
+
+    /// A whole page came: the next may be larger.
+    fn grow(&mut self) {
+        let grown = self.limit.saturating_mul(2).min(self.full);
+        if grown == self.full && self.limit < grown {
+            self.out.push(Output::Remember(Vec::new()));
+        }
+        self.limit = grown;
+    }
+
+    /// The connection broke within `page`. Sessions without progress don't go on for ever: their pages get smaller, and
+    /// at the last a second is flagged.
+    pub(crate) fn lost(&mut self, page: &Page) {
+        let is_first = self.pages == 1;
+        if page.raw == 0 && (is_first || self.progressed) && self.raised.is_none() {
+            return;
+        }
+        let mut limit = match page.raw {
+            0 if self.raised.is_some() => (self.limit / 2).max(1),
+            0 => self.started,
+            came => came.div_ceil(2).min(page.limit),
+        };
+        if !is_first && !self.progressed && self.raised.is_none() {
+            limit = limit.min((self.started / 2).max(1));
+        }
+        if limit < self.full || self.raised.is_some() {
+            let limit = u32::try_from(limit.min(self.full)).unwrap_or(u32::MAX);
+            let known = Remembered { limit: Some(limit), broke_at: self.raised.or(self.remembered.broke_at) };
+            self.out.push(Output::Remember(known.bytes()));
+        }
+    }
+
+    /// What there is to say since the last call.
+    pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
     }
 }
 
-/// What `drained` leaves of `window`, oldest first.
-fn gaps(window: Window, drained: &[Window]) -> Vec<Window> {
-    let mut drained: Vec<_> = drained.iter().filter(|done| done.since <= done.until).collect();
-    drained.sort_unstable();
-    let mut gaps = Vec::new();
-    let mut from = Some(window.since);
-    for done in drained {
-        let Some(since) = from else { break };
-        if done.since > window.until {
-            break;
-        }
-        if done.since > since {
-            gaps.push(Window { since, until: done.since - 1 });
-        }
-        from = if done.until < since { from } else { done.until.checked_add(1) };
+/// Whether a page shows what the one beside it left out.
+fn shows_more(last: &LastPage, shown: &Shown, fresh: u64) -> bool {
+    if last.below_span {
+        shown.newest.second > last.second || shown.oldest.len() > last.shown
+    } else {
+        shown.oldest.second < last.second || fresh > 0
     }
-    gaps.extend(from.filter(|since| *since <= window.until).map(|since| Window { since, until: window.until }));
-    gaps
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(since: u64, until: u64) -> Window {
-        Window { since, until }
-    }
-
-    #[test]
-    fn gaps_are_what_was_not_drained() {
-        for (whole, drained, left) in [
-            (window(0, 9), vec![], vec![window(0, 9)]),
-            (window(0, 9), vec![window(0, 9)], vec![]),
-            (window(0, 9), vec![window(0, 20)], vec![]),
-            (window(5, 9), vec![window(0, 5), window(9, 9)], vec![window(6, 8)]),
-            (
-                window(0, 9),
-                vec![window(6, 7), window(2, 3), window(3, 4)],
-                vec![window(0, 1), window(5, 5), window(8, 9)],
-            ),
-            (window(0, 9), vec![window(12, 13)], vec![window(0, 9)]),
-            (window(5, 9), vec![window(1, 2)], vec![window(5, 9)]),
-            (window(5, 9), vec![window(8, 7)], vec![window(5, 9)]),
-            (Window::ALL, vec![window(7, u64::MAX)], vec![window(0, 6)]),
-            (Window::ALL, vec![window(0, 6)], vec![window(7, u64::MAX)]),
-            (window(9, 5), vec![], vec![]),
-        ] {
-            assert_eq!(gaps(whole, &drained), left, "{whole:?} without {drained:?}");
-        }
-    }
-
-    #[test]
-    fn a_claim_is_made_once_and_never_for_a_denied_second() {
-        let mut span = Span { floor: 0, until: 9, claim: Some(window(2, 9)), last: None };
-        assert_eq!(span.claim_above(9), None);
-        assert_eq!(span.claim_above(6), Some(window(7, 9)));
-        assert_eq!(span.claim_above(6), None);
-        span.deny(6);
-        assert_eq!(span.claim_above(4), Some(window(5, 5)));
-        span.deny(2);
-        assert_eq!(span.claim, None);
-        assert_eq!(span.claim_above(0), None);
-    }
+fn last_page(page: &Page, of: LastSecond, open: bool, below_span: bool) -> LastPage {
+    LastPage { raw: page.raw, limit: page.limit, second: of.second, shown: of.shown, open, below_span }
 }

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::offer::Offer;
 use crate::page::Page;
 use crate::pager::Pager;
+use crate::remembered::Remembered;
 
 /// Events of one page. A relay that ignores `limit` sends all that it has.
 const MAX_PAGE_EVENTS: u64 = 1_000_000;
@@ -27,7 +28,6 @@ const MAX_PAGE_TIMEOUTS: u64 = 20;
 pub(crate) struct ReqSession {
     settings: Settings,
     request: SessionRequest,
-    limit: u64,
     /// The number of the next REQ.
     next_sub: SubId,
     phase: Phase,
@@ -59,19 +59,19 @@ struct Reading {
 
 impl ReqSession {
     pub(crate) fn new(settings: Settings, request: SessionRequest) -> Self {
-        let limit = settings.limit(&request.profile);
-        Self { settings, request, limit, next_sub: 0, phase: Phase::New, out: VecDeque::new() }
+        Self { settings, request, next_sub: 0, phase: Phase::New, out: VecDeque::new() }
     }
 
     fn start(&mut self, local: &dyn SetView, now: Now) {
-        let SessionRequest { filter, window, drained, profile, direction, .. } = &self.request;
+        let SessionRequest { filter, window, drained, profile, direction, remembered, .. } = &self.request;
         let matching = Window {
             since: filter.since.map_or(0, |since| since.as_secs()),
             until: filter.until.map_or(u64::MAX, |until| until.as_secs()),
         };
         // What the relay lacks is known only where all that it has was seen in this session.
         let drained = if direction.up() { &[] } else { drained.as_slice() };
-        let pager = Pager::new(*window, drained, matching, now.unix_s, self.limit, profile.max_limit.is_some());
+        let sizes = (self.settings.limit(profile), Remembered::read(remembered));
+        let pager = Pager::new(*window, drained, matching, now.unix_s, sizes, profile.max_limit.is_some());
         let offer = direction.up().then(|| Offer::new(local));
         self.ask(Reading { pager, offer }, now);
     }
@@ -79,7 +79,7 @@ impl ReqSession {
     /// Asks for the next page, or ends.
     fn ask(&mut self, mut reading: Reading, now: Now) {
         let next = reading.pager.next();
-        self.out.extend(reading.pager.take_claims().into_iter().map(Output::Drained));
+        self.out.extend(reading.pager.take_outputs());
         let page = match next {
             Ok(Some(page)) => page,
             Ok(None) => return self.conclude(reading),
@@ -87,7 +87,7 @@ impl ReqSession {
         };
         let sub = self.next_sub;
         self.next_sub = self.next_sub.wrapping_add(1);
-        let filter = page.asked.narrow(&self.request.filter).limit(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        let filter = page.asked.narrow(&self.request.filter).limit(usize::try_from(page.limit).unwrap_or(usize::MAX));
         self.out.push_back(Output::Send(Message::Req { sub, filter: Box::new(filter) }));
         let timeout = self.settings.timeout_ms;
         self.phase = Phase::Paging(Box::new(Paging {
@@ -101,8 +101,9 @@ impl ReqSession {
 
     fn conclude(&mut self, reading: Reading) {
         let Reading { pager, offer } = reading;
-        self.out.extend(offer.into_iter().flat_map(Offer::chunks).map(Output::Have));
-        self.done(pager.outcome());
+        let lacks = |offer: Offer| offer.chunks(|second| !pager.is_dense(second)).map(Output::Have).collect::<Vec<_>>();
+        self.out.extend(offer.into_iter().flat_map(lacks));
+        self.done(SessionOutcome::Complete);
     }
 
     fn done(&mut self, outcome: SessionOutcome) {
@@ -140,7 +141,10 @@ impl ReqSession {
         self.out.push_back(Output::Progress { items: page.fresh });
         match reading.pager.ended(page, finished) {
             Ok(()) => self.ask(reading, now),
-            Err(text) => self.fail(FailureReason::Protocol, text),
+            Err(text) => {
+                self.out.extend(reading.pager.take_outputs());
+                self.fail(FailureReason::Protocol, text);
+            }
         }
     }
 
@@ -176,6 +180,14 @@ impl ReqSession {
         self.fail(FailureReason::Timeout, text);
     }
 
+    fn connection_lost(&mut self) {
+        if let Phase::Paging(paging) = &mut self.phase {
+            paging.reading.pager.lost(&paging.page);
+            self.out.extend(paging.reading.pager.take_outputs());
+        }
+        self.fail(FailureReason::ConnectionLost, "the connection was lost".to_owned());
+    }
+
     fn current_sub(&self) -> Option<SubId> {
         match &self.phase {
             Phase::Paging(paging) => Some(paging.sub),
@@ -191,7 +203,7 @@ impl SyncSession for ReqSession {
             Input::Start if matches!(self.phase, Phase::New) => self.start(local, now),
             Input::Start => return Err(ProtocolError("a session is started once".to_owned())),
             Input::ConnectionLost if !matches!(self.phase, Phase::Over) => {
-                self.fail(FailureReason::ConnectionLost, "the connection was lost".to_owned());
+                self.connection_lost();
             }
             Input::Event { sub, id, created_at, verdict } => self.event(sub, id, created_at, verdict, now),
             Input::Eose { sub, finished } if current == Some(sub) => {

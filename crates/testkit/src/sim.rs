@@ -16,6 +16,8 @@ mod queue;
 mod shell;
 mod troubles;
 
+pub(crate) use plan::Dice;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -51,6 +53,8 @@ impl Summary {
 /// What did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
+    /// The flag that runs it again.
+    pub command: &'static str,
     /// The seed that shows it.
     pub seed: u64,
     /// When, virtual milliseconds since the start.
@@ -61,10 +65,10 @@ pub struct Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, at_ms, text } = self;
+        let Self { command, seed, at_ms, text } = self;
         write!(
             f,
-            "seed {seed}: after {}.{:03} s: {text}\nrun it again, with a trace: cargo xtask sim --seed {seed} -v",
+            "seed {seed}: after {}.{:03} s: {text}\nrun it again, with a trace: cargo xtask sim {command} {seed} -v",
             at_ms / 1000,
             at_ms % 1000
         )
@@ -79,6 +83,6 @@ pub fn run(seed: u64, trace: bool) -> Result<Summary, Broken> {
     catch_unwind(AssertUnwindSafe(|| shell::Sim::new(seed, trace).run())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(Broken { seed, at_ms: 0, text: format!("panicked: {}", text.unwrap_or_default()) })
+        Err(Broken { command: "--seed", seed, at_ms: 0, text: format!("panicked: {}", text.unwrap_or_default()) })
     })
 }

@@ -36,6 +36,7 @@ fn relay(url: &str, status: ConnectionStatus, reason: &str) -> RelayReport {
         repos: 2,
         root_events: 3,
         pending_batches: 0,
+        coverage: Vec::new(),
         events_stored: 40,
         last_connected: Some(1_700_000_000),
         last_error: None,

@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use sync_core::manager::{RelayReport, StatusReport};
+use sync_core::model::FilterCoverage;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -94,6 +95,10 @@ async fn get(url: &Url) -> Result<Bytes, String> {
     body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
 }
 
+/// Filters under way that are shown for one relay, and how much of each.
+const MAX_FILTERS: usize = 3;
+const FILTER_WIDTH: usize = 24;
+
 /// The widths of the columns, with a space between: 80 in all.
 const WIDTHS: [usize; 6] = [29, 17, 12, 5, 5, 7];
 
@@ -126,6 +131,9 @@ fn relay_rows(text: &mut String, relay: &RelayReport) {
     let url = plain(relay.url.as_str());
     let short = url.strip_prefix("wss://").unwrap_or(&url);
     row(text, [&fit(short, WIDTHS[0]), &status, &health, &repos, &roots, &batches]);
+    for filter in relay.coverage.iter().filter(|filter| !filter.open.is_empty()).take(MAX_FILTERS) {
+        let _ = writeln!(text, "  {}", plain(&progress(filter)));
+    }
     let faults = [(relay.reason.as_str(), ""), (relay.last_error.as_deref().unwrap_or_default(), "last error: ")];
     for (at, (words, label)) in faults.iter().enumerate() {
         let said_already = at > 0 && faults[0].0 == *words;
@@ -133,6 +141,13 @@ fn relay_rows(text: &mut String, relay: &RelayReport) {
             let _ = writeln!(text, "  {label}{}", plain(words));
         }
     }
+}
+
+/// How far a filter has come, for people.
+fn progress(filter: &FilterCoverage) -> String {
+    let (drained, open) = (filter.drained.len(), filter.open.len());
+    let until = filter.open.last().map_or(0, |window| window.until);
+    format!("{}: {drained} windows drained, {open} open, the newest up to {until}", fit(&filter.filter, FILTER_WIDTH))
 }
 
 fn row(text: &mut String, cells: [&str; 6]) {
@@ -158,6 +173,7 @@ mod tests {
             repos: 12_345,
             root_events: 54_321,
             pending_batches: 7,
+            coverage: Vec::new(),
             events_stored: 0,
             last_connected: None,
             last_error: Some("closed".to_owned()),

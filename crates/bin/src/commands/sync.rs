@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use engine::once::{self, SyncRequest, SyncResult};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use sync_core::model::{Fallback, RelayUrl, SyncMethod};
+use sync_core::model::{Failure, Fallback, FilterCoverage, RelayUrl, SyncMethod};
 use sync_core::store::EventStore;
 use sync_core::strategy::Window;
 use sync_core::transport::Target;
@@ -45,6 +45,8 @@ struct Line {
     bytes_down: u64,
     elapsed_ms: u64,
     fallbacks: Vec<Fallback>,
+    windows: u64,
+    coverage: Vec<FilterCoverage>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -120,6 +122,7 @@ async fn sync_all(
             strategies: context.strategies.order(names),
             rate_limit_cooldown: config.health.rate_limit_cooldown,
             max_future_s: config.limits.max_future.as_secs(),
+            overlap: config.sync.catch_up_overlap,
             seed: wiring::seed(),
         };
         let (connector, shared, cancel) = (Arc::clone(&connector), shared.clone(), cancel.clone());
@@ -175,14 +178,7 @@ fn line(relay: RelayUrl, local_before: u64, result: SyncResult, took: Duration) 
         (false, true) => Status::Degraded,
         (false, false) => Status::Failed,
     };
-    let reasons: Vec<String> = result
-        .failures
-        .iter()
-        .map(|failure| match failure.filter.as_str() {
-            "" | "{}" => failure.text.clone(),
-            filter => format!("{} (filter {filter})", failure.text),
-        })
-        .collect();
+    let reasons: Vec<String> = result.failures.iter().map(Failure::line).collect();
     let counts = result.counts;
     Line {
         relay,
@@ -203,6 +199,8 @@ fn line(relay: RelayUrl, local_before: u64, result: SyncResult, took: Duration) 
         bytes_down: counts.bytes_down,
         elapsed_ms: millis(took),
         fallbacks: result.fallbacks,
+        windows: counts.windows,
+        coverage: result.coverage,
     }
 }
 

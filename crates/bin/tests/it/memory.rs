@@ -81,7 +81,7 @@ impl EventStore for Memory {
         Err(StoreError::Closed)
     }
 
-    fn read_state(&self, _: StateTable) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn read_state_of(&self, _: StateTable, _: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         Err(StoreError::Closed)
     }
 

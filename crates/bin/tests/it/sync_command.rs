@@ -64,6 +64,7 @@ fn has_every_field(line: &Value) {
         "duplicate",
         "uploaded",
         "rounds",
+        "windows",
         "bytes_up",
         "bytes_down",
         "elapsed_ms",
@@ -77,8 +78,19 @@ fn has_every_field(line: &Value) {
             all.iter().all(|fallback| ["from", "to", "reason"].iter().all(|key| fallback[*key].is_string()))
         })
     });
+    count += of_type(&["coverage"], is_coverage);
     assert_eq!(count, fields.len(), "{line:#}");
     let status = line["status"].as_str();
     assert!(matches!(status, Some("complete" | "degraded" | "failed")), "{line:#}");
     assert_eq!(status == Some("complete"), line["reason"] == "", "a reason where one is due: {line:#}");
+}
+
+/// Filters, each with the windows that are drained and those that aren't.
+fn is_coverage(value: &Value) -> bool {
+    let is_window = |window: &Value| window["since"].is_u64() && window["until"].is_u64();
+    let are_windows = |value: &Value| value.as_array().is_some_and(|all| all.iter().all(is_window));
+    let is_filter = |filter: &Value| {
+        filter["filter"].is_string() && are_windows(&filter["drained"]) && are_windows(&filter["open"])
+    };
+    value.as_array().is_some_and(|all| all.iter().all(is_filter))
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::Now;
-use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::store::{StateTable, StoreError};
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
-use crate::local::blocking;
+use crate::local::{blocking, memory};
 use crate::trouble::Trouble;
 
 /// What connections may have told before the manager hears it.
@@ -275,6 +275,7 @@ impl Daemon {
                     rate_limit_cooldown_ms: u64::try_from(self.config.rate_limit_cooldown.as_millis())
                         .unwrap_or(u64::MAX),
                     max_future_s: self.config.max_future_s,
+                    memory: self.memory(&relay),
                     seed: self.config.seed,
                 };
                 let driven = driver::spawn(
@@ -295,6 +296,11 @@ impl Daemon {
                 self.take(ManagerInput::ConnectFailed { relay, fault });
             }
         }
+    }
+
+    fn memory(&self, relay: &RelayUrl) -> RelayMemory {
+        let overlap_s = self.config.manager.catch_up_overlap_ms / 1000;
+        memory(&*self.shared.store, relay, overlap_s, self.now().unix_s)
     }
 
     /// Drains the manager.
@@ -364,7 +370,7 @@ impl Daemon {
                 Err(error) => writes = error.into_inner(),
             }
         }
-        persist::add(&mut self.unsaved, writes);
+        driver::add_state(&mut self.unsaved, writes);
         if self.unsaved.is_empty() {
             return;
         }

@@ -1,12 +1,12 @@
 //! Writes the manager's records, in order, away from the manager. What can't be written is kept, and goes with the next.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use sync_core::store::{EventStore, StateWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::driver::add_state;
 use crate::trouble::Trouble;
 
 /// Records that are written together.
@@ -21,10 +21,10 @@ pub(super) fn start(store: Arc<dyn EventStore>, trouble: Trouble) -> (mpsc::Send
     let task = tokio::task::spawn_blocking(move || {
         let mut unwritten = Job::new();
         while let Some(job) = jobs.blocking_recv() {
-            add(&mut unwritten, job);
+            add_state(&mut unwritten, job);
             // What has gathered meanwhile goes into the same commit.
             while let Ok(more) = jobs.try_recv() {
-                add(&mut unwritten, more);
+                add_state(&mut unwritten, more);
             }
             match store.write_state(unwritten.clone()) {
                 Ok(()) => {
@@ -45,13 +45,6 @@ pub(super) fn start(store: Arc<dyn EventStore>, trouble: Trouble) -> (mpsc::Send
     (sender, task)
 }
 
-/// Adds `writes` to what waits, in place of older versions of the same records.
-pub(super) fn add(waiting: &mut Job, writes: Job) {
-    let renewed: HashSet<_> = writes.iter().map(|write| (write.table, write.key.as_slice())).collect();
-    waiting.retain(|older| !renewed.contains(&(older.table, older.key.as_slice())));
-    waiting.extend(writes);
-}
-
 #[cfg(test)]
 mod tests {
     use sync_core::store::StateTable;
@@ -63,7 +56,7 @@ mod tests {
         let write =
             |key: u8, value: u8| StateWrite { table: StateTable::Relay, key: vec![key], value: Some(vec![value]) };
         let mut waiting = vec![write(1, 1), write(2, 1)];
-        add(&mut waiting, vec![write(1, 2), write(3, 1)]);
+        add_state(&mut waiting, vec![write(1, 2), write(3, 1)]);
         assert_eq!(waiting, [write(2, 1), write(1, 2), write(3, 1)]);
     }
 }

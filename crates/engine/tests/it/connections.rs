@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::driver::{self, RelayEvent};
-use sync_core::link::{LinkCommand, LinkConfig};
+use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::model::{BatchOutcome, BatchReason, BatchRequest, FailureReason, Layer, PendingItems, SyncMethod};
 use sync_core::nostr::filter::Filter;
 use sync_core::strategy::{
@@ -26,6 +26,7 @@ fn config(strategies: StrategyOrder) -> LinkConfig {
         dry_run: false,
         rate_limit_cooldown_ms: 65_000,
         max_future_s: 900,
+        memory: RelayMemory::default(),
         seed: 1,
     }
 }
@@ -39,6 +40,7 @@ fn batch(id: u64) -> LinkCommand {
         items: PendingItems::default(),
         caused_by: None,
         strategies: None,
+        run_since: None,
     })
 }
 

@@ -200,8 +200,8 @@ impl EventStore for SlowStore {
         self.inner.write_state(writes)
     }
 
-    fn read_state(&self, table: StateTable) -> Result<Vec<StateRecord>, StoreError> {
-        self.inner.read_state(table)
+    fn read_state_of(&self, table: StateTable, prefix: &[u8]) -> Result<Vec<StateRecord>, StoreError> {
+        self.inner.read_state_of(table, prefix)
     }
 
     fn feed(&self, after: FeedSeq, max: usize) -> Result<FeedPage, StoreError> {
@@ -238,7 +238,7 @@ pub(crate) fn shared(store: Arc<dyn EventStore>, memory_per_relay: usize) -> Sha
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let limits = EventLimits { max_event_size: 65_536, max_tags: 5_000 };
     let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone()).expect("threads");
-    Shared { store, ingest: Arc::new(ingest), clock, metrics, memory_per_relay }
+    Shared { store, ingest: Arc::new(ingest), clock, metrics, memory_per_relay, parking: Arc::default() }
 }
 
 pub(crate) fn req() -> StrategyOrder {

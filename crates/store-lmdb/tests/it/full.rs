@@ -39,7 +39,7 @@ fn one_that_does_not_fit_takes_no_other_along() {
         .into_iter()
         .map(|events| {
             let (answer, answers) = std::sync::mpsc::sync_channel(1);
-            let submission = sync_core::store::Submission { events, offered: Vec::new(), relay: None, now: NOW };
+            let submission = sync_core::store::Submission { events, now: NOW, ..Default::default() };
             let reply = Box::new(move |outcomes| answer.send(outcomes).expect("somebody waits"));
             store.submit(submission, reply).expect("queued");
             answers

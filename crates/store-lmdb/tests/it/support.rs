@@ -60,7 +60,7 @@ pub(crate) fn open(options: Options) -> (TempDir, LmdbStore) {
 }
 
 pub(crate) fn submit(store: &LmdbStore, events: Vec<Event>) -> Result<Vec<IntakeOutcome>, StoreError> {
-    send(store, Submission { events, offered: Vec::new(), relay: None, now: NOW })
+    send(store, Submission { events, now: NOW, ..Submission::default() })
 }
 
 /// Submits what `relay` sent at `now`.
@@ -70,7 +70,7 @@ pub(crate) fn offer(
     events: Vec<Event>,
     now: u64,
 ) -> Result<Vec<IntakeOutcome>, StoreError> {
-    send(store, Submission { events, offered: Vec::new(), relay: Some(relay.clone()), now })
+    send(store, Submission { events, relay: Some(relay.clone()), now, ..Submission::default() })
 }
 
 fn send(store: &LmdbStore, submission: Submission) -> Result<Vec<IntakeOutcome>, StoreError> {

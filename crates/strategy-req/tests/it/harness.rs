@@ -1,9 +1,10 @@
 //! A relay that is a vector of events, and the driver between it and a session.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use strategy_req::ReqStrategy;
 use sync_core::Now;
+use sync_core::model::FailureReason;
 use sync_core::nostr::event::EventId;
 use sync_core::nostr::filter::Filter;
 use sync_core::strategy::{
@@ -68,6 +69,8 @@ pub(crate) enum Sent {
     Eose(Option<bool>),
     /// CLOSED without a word.
     Closed,
+    /// The connection breaks.
+    Break,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -132,6 +135,12 @@ pub(crate) struct Told {
     pub(crate) delivered: BTreeSet<EventId>,
     pub(crate) haves: BTreeSet<EventId>,
     pub(crate) drained: Vec<Window>,
+    /// How many were shown of each dense second.
+    pub(crate) dense: BTreeMap<u64, u64>,
+    /// Those of them of which it isn't known that they are.
+    pub(crate) unsure: BTreeSet<u64>,
+    /// What was last asked to be remembered.
+    pub(crate) remembered: Option<Vec<u8>>,
     pub(crate) pages: usize,
     pub(crate) items: u64,
     pub(crate) outcome: Option<SessionOutcome>,
@@ -172,13 +181,20 @@ pub(crate) fn drive(
                     assert!(window.since <= window.until, "{window:?}");
                     told.drained.push(window);
                 }
+                Output::Dense { second, shown, certain } => {
+                    told.unsure.extend((!certain).then_some(second));
+                    assert_eq!(told.dense.insert(second, shown), None, "second {second} is told twice");
+                }
+                Output::Remember(bytes) => told.remembered = Some(bytes),
                 Output::Progress { items } => told.items += items,
                 Output::Done(outcome) => told.outcome = Some(outcome),
                 other => panic!("unexpected {other:?}"),
             }
         }
-        if told.outcome.is_some() {
-            assert_eq!((session.next_timeout(), open_sub), (None, None));
+        if let Some(outcome) = &told.outcome {
+            let lost = matches!(outcome, SessionOutcome::Failed { reason: FailureReason::ConnectionLost, .. });
+            assert_eq!((session.next_timeout(), open_sub.filter(|_| !lost)), (None, None));
+            assert!(!told.drained.iter().any(|window| told.dense.range(window.since..=window.until).next().is_some()));
             return told;
         }
         assert!(session.next_timeout().is_some(), "an open question has a deadline");
@@ -198,6 +214,7 @@ pub(crate) fn drive(
                 Input::Event { sub, id, created_at: event.created_at, verdict }
             }
             Sent::Bad(reason) => bad(reason),
+            Sent::Break => Input::ConnectionLost,
             Sent::Eose(finished) => Input::Eose { sub, finished },
             Sent::Closed => {
                 if open_sub == Some(sub) {

@@ -5,5 +5,7 @@
 mod config;
 mod harness;
 mod hostile;
+mod lost;
+mod model;
 mod pages;
 mod refusals;

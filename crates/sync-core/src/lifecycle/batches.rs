@@ -32,6 +32,7 @@ impl RelayLife {
             return false;
         }
         let Some(batch) = self.in_flight.remove(&report.id) else { return false };
+        self.coverage.remove(&report.id);
         let covers = self.covers.remove(&report.id);
         let asked = self.asked.remove(&report.id).unwrap_or_default();
         let passed_on = !asked.is_empty();
@@ -108,6 +109,7 @@ impl RelayLife {
         if failures.is_empty() {
             failures.push(Failure {
                 filter: format!("layer {}", batch.layer.as_str()),
+                window: None,
                 reason: crate::model::FailureReason::Local,
                 text: "failed without naming what is missing".to_owned(),
             });
@@ -170,6 +172,7 @@ impl RelayLife {
             items: PendingItems::default(),
             caused_by: None,
             strategies: None,
+            run_since: None,
         };
         let mut covers = None;
         if let Some(since) = self.layer_1.take() {
@@ -179,6 +182,7 @@ impl RelayLife {
                 request.strategies = Some(env.config.catch_up_strategies.clone());
             } else {
                 request.reason = self.run;
+                request.run_since = Some(self.full_sync_at);
             }
         } else {
             let (items, filters) = self.book.cut(&mut self.catch_up, self.catch_up_from, MAX_BATCH_FILTERS);
@@ -202,6 +206,7 @@ impl RelayLife {
                 request.filters = filters;
                 request.items = items;
                 request.caused_by = self.caused_by;
+                request.run_since = Some(self.full_sync_at);
             }
         }
         *env.next_batch += 1;
@@ -225,6 +230,7 @@ impl RelayLife {
     }
 
     pub(super) fn cancel_in_flight(&mut self, env: &mut Env<'_>) {
+        self.coverage.clear();
         for id in std::mem::take(&mut self.in_flight).into_keys() {
             self.tell(LinkCommand::Cancel(id), env);
         }

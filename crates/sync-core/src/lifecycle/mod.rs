@@ -19,7 +19,8 @@ use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
 use crate::manager::{ManagerConfig, ManagerOutput, RelayReport, WantedIds};
 use crate::model::{
-    BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
+    BatchId, BatchReason, ConnectionStatus, FilterCoverage, HealthState, PendingBatch, PendingItems, RelayState,
+    RelayUrl,
 };
 use crate::plan::{FailedItems, Progress, RelayActions, RepoIndex, compute_relay_actions};
 use crate::store::FeedSeq;
@@ -67,6 +68,8 @@ pub struct RelayLife {
     in_flight: BTreeMap<BatchId, PendingBatch>,
     /// What the catch-up batches in flight cover.
     covers: BTreeMap<BatchId, PendingItems>,
+    /// How far the batches in flight have come.
+    coverage: BTreeMap<BatchId, Vec<FilterCoverage>>,
     /// The ids that batches in flight ask for (SPEC §11).
     asked: BTreeMap<BatchId, BTreeSet<EventId>>,
     /// Ids that failed here, to be asked for again.
@@ -117,6 +120,7 @@ impl RelayLife {
             planned: PendingItems::default(),
             in_flight: BTreeMap::new(),
             covers: BTreeMap::new(),
+            coverage: BTreeMap::new(),
             asked: BTreeMap::new(),
             ask_again: BTreeSet::new(),
             caused_by: None,
@@ -227,6 +231,9 @@ impl RelayLife {
                     if to.is_empty() { "no strategy is left" } else { &to }
                 );
                 env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
+            }
+            LinkNotice::Coverage { batch, filters } if self.in_flight.contains_key(&batch) => {
+                self.coverage.insert(batch, filters);
             }
             LinkNotice::AuthRequired { .. } if self.status() == ConnectionStatus::Syncing => {
                 self.reason = "historic sync in progress; the relay asks for authentication (NIP-42)".to_owned();
@@ -353,6 +360,7 @@ impl RelayLife {
             repos: self.state.repos.len() as u64,
             root_events: self.state.root_events.len() as u64,
             pending_batches: self.in_flight.len() as u64,
+            coverage: self.coverage.values().flatten().take(RelayReport::MAX_COVERAGE).cloned().collect(),
             events_stored: self.events_stored,
             last_connected: (self.state.last_connected > 0).then_some(self.state.last_connected),
             last_error: self.health.last_error().map(str::to_owned),

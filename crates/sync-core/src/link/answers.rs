@@ -2,8 +2,10 @@
 
 use nostr::event::EventId;
 
+use super::fetch::FetchEnd;
 use super::machine::{RelayLink, SubTarget};
-use super::session::Running;
+use super::piece::MAX_SHOWN;
+use super::running::Running;
 use crate::model::FailureReason;
 use crate::response::{Meaning, Said};
 use crate::store::LocalSets;
@@ -22,13 +24,23 @@ impl RelayLink {
         local: &dyn LocalSets,
         now: Now,
     ) {
+        if !matches!(verdict, CheckVerdict::Bad(_))
+            && let Some(at) = self.sessions.get(&session).map(|running| running.at)
+            && let Some(part) = self.part(at)
+            && !part.uploaded.contains(&id)
+            && let Some(piece) = part.pieces.get_mut(&at.piece)
+            && piece.span.seen.is_some()
+            && piece.shown.len() < MAX_SHOWN
+        {
+            piece.shown.insert(id);
+        }
         if verdict == CheckVerdict::New
             && let Some(running) = self.sessions.get(&session)
-            && let Some(carried) = self.batches.get_mut(&running.batch)
+            && let Some(carried) = self.batches.get_mut(&running.at.batch)
             && self.config.direction.down()
         {
             // What a dry run leaves out of the store comes again at the seam of two pages.
-            let part = &mut carried.parts[running.part];
+            let part = &mut carried.parts[running.at.part];
             let again = self.config.dry_run && part.is_accounted(&id);
             carried.counts.need += u64::from(!again);
             if self.config.dry_run {
@@ -112,7 +124,11 @@ impl RelayLink {
                         if let Some(wire) = self.fetches.get(&fetch).map(|fetch| fetch.wire.clone()) {
                             self.close_sub(&wire);
                         }
-                        self.fetch_ended(fetch, Some(said), now);
+                        self.fetch_ended(fetch, FetchEnd::Said(said), local, now);
+                        None
+                    }
+                    SubTarget::Probe(probe) => {
+                        self.probe_ended(probe, FetchEnd::Said(said), now);
                         None
                     }
                     SubTarget::Live(_) => None,

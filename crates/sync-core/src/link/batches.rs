@@ -1,13 +1,14 @@
-//! Batches on a link: how they begin, are given up, and end.
+//! Batches on a link: how they begin, and are given up.
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
-use super::LinkOutput;
 use super::machine::RelayLink;
-use super::part::{Carried, Stage};
-use crate::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, FailureReason, Layer};
+use super::memory::Scope;
+use super::part::{Carried, Part};
+use crate::model::{BatchId, BatchRequest, Layer};
 use crate::store::LocalSets;
+use crate::strategy::Window;
 use crate::time::Now;
 
 impl RelayLink {
@@ -24,71 +25,56 @@ impl RelayLink {
             // Nothing was asked for, or nothing of it is configured here.
             order = (0..strategies.len()).collect();
         }
-        self.batches.insert(request.id, Carried::new(request, order, now.unix_s, self.config.max_future_s));
+        let scope = Scope { up: self.config.direction.up(), free: request.layer == Layer::Free };
+        let resumes = request.run_since.filter(|_| !self.config.dry_run);
+        if let Some(since) = resumes {
+            self.memory.begin_run(since, now.unix_s);
+        }
+        // Fixed here: a verification round needs a span that stands still. Later events would be refused in any case.
+        let last = now.unix_s.saturating_add(self.config.max_future_s);
+        let mut parts = Vec::with_capacity(request.filters.len());
+        for filter in &request.filters {
+            let window = Window {
+                since: filter.since.map_or(0, |since| since.as_secs()),
+                until: filter.until.map_or(last, |until| until.as_secs().min(last)),
+            };
+            let mut plain = filter.clone();
+            (plain.since, plain.until, plain.limit) = (None, None, None);
+            let cut = match resumes {
+                Some(_) => self.memory.covered(&plain, scope),
+                None => vec![(plain, Vec::new())],
+            };
+            parts.extend(cut.into_iter().map(|(filter, covered)| {
+                let last = resumes.map(|_| self.memory.dense_seconds(&filter, scope)).unwrap_or_default();
+                Part::new(filter, window, covered, last)
+            }));
+        }
+        self.batches.insert(request.id, Carried::new(request, parts, order, now.unix_s));
     }
 
-    pub(super) fn drop_batch(&mut self, batch: BatchId) {
+    pub(super) fn drop_batch(&mut self, batch: BatchId, local: &dyn LocalSets) {
         let sessions: Vec<u64> =
-            self.sessions.iter().filter(|(_, running)| running.batch == batch).map(|(id, _)| *id).collect();
+            self.sessions.iter().filter(|(_, running)| running.at.batch == batch).map(|(id, _)| *id).collect();
         for session in sessions {
             self.end_session(session);
         }
         let fetches: Vec<u64> =
-            self.fetches.iter().filter(|(_, fetch)| fetch.batch == batch).map(|(id, _)| *id).collect();
+            self.fetches.iter().filter(|(_, fetch)| fetch.at.batch == batch).map(|(id, _)| *id).collect();
         for fetch in fetches {
             if let Some(fetch) = self.fetches.remove(&fetch) {
                 self.close_sub(&fetch.wire);
+                self.release(fetch.open.keys().copied(), local);
             }
         }
-        self.uploads.retain(|_, upload| upload.batch != batch);
+        let probes: Vec<u64> =
+            self.probes.iter().filter(|(_, probe)| probe.at.batch == batch).map(|(id, _)| *id).collect();
+        for probe in probes {
+            if let Some(probe) = self.probes.remove(&probe) {
+                self.close_sub(&probe.wire);
+            }
+        }
+        self.uploads.retain(|_, upload| upload.at.batch != batch);
         self.batches.remove(&batch);
-    }
-
-    /// Ends parts whose work is done, and batches whose parts have ended.
-    pub(super) fn conclude(&mut self) {
-        let (mut done, mut moved) = (Vec::new(), false);
-        for (id, carried) in &mut self.batches {
-            for part in &mut carried.parts {
-                if part.stage == Stage::Settling && part.is_settled() {
-                    let compares = carried
-                        .order
-                        .get(part.strategy)
-                        .is_some_and(|at| self.config.strategies[*at].descriptor().compares_sets);
-                    let fetched = self.config.direction.down() && !self.config.dry_run && part.fresh_needs > 0;
-                    if compares && fetched && part.failures.is_empty() {
-                        moved = true;
-                        if part.verifications < 2 {
-                            part.verifications += 1;
-                            part.stage = Stage::Waiting;
-                            continue;
-                        }
-                        let text = format!("the second verification round still found {} new ids", part.fresh_needs);
-                        part.fail(FailureReason::Protocol, text);
-                    }
-                    part.finish();
-                }
-            }
-            if carried.parts.iter().all(|part| part.stage == Stage::Finished) {
-                done.push(*id);
-            }
-        }
-        if moved {
-            self.touch();
-        }
-        for id in done {
-            if let Some(carried) = self.batches.remove(&id) {
-                self.report(carried);
-            }
-        }
-    }
-
-    pub(super) fn report(&mut self, carried: Carried) {
-        let badness = carried.badness();
-        let Carried { request, parts, methods, counts, fallbacks, .. } = carried;
-        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).chain(badness).collect();
-        let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
-        let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks };
-        self.out.push_back(LinkOutput::BatchDone(Box::new(report)));
     }
 }
 

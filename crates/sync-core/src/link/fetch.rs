@@ -1,30 +1,25 @@
-//! Fetching by id, and uploading: several requests in flight, every id brought to an end.
+//! Fetching by id: several requests in flight, every id brought to an end.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nostr::event::EventId;
 
 use super::machine::{MAX_FETCHES, RelayLink, Sub, SubTarget};
-use super::part::Wanted;
+use super::piece::{At, Wanted};
 use super::{LinkOutput, wire};
-use crate::model::{BatchId, FailureReason};
-use crate::response::{Meaning, Said, SaidIn, classify};
-use crate::store::LocalSets;
-use crate::strategy::SessionHints;
+use crate::model::FailureReason;
+use crate::response::{Meaning, Said};
+use crate::store::{KnownEvent, LocalSets};
+use crate::strategy::{CheckVerdict, SessionHints, Window};
 use crate::time::{MonoMillis, Now};
 
-/// Uploads without an answer at once.
-const MAX_UPLOADS: usize = 64;
-/// Uploads in a row that may stay without an answer before no more are sent for a filter.
-const MAX_UNANSWERED: usize = MAX_UPLOADS;
 /// Cool-downs that one filter waits out.
 const MAX_COOL_DOWNS: u32 = 20;
-/// Why a relay may refuse an event (NIP-01).
-const OK_PREFIXES: [&str; 8] =
-    ["auth-required", "blocked", "error", "invalid", "pow", "purgatory", "rate-limited", "restricted"];
 /// How long a request or an upload may stay without an answer where no strategy is left to say so.
 pub(super) const DEFAULT_ANSWER_TIMEOUT_MS: MonoMillis = 30_000;
+/// How long ids that another connection asks for are left to it, milliseconds.
+const PARKED_MS: MonoMillis = 30_000;
 /// Bytes of a request around its ids, and of each id.
 const REQ_OVERHEAD: usize = 256;
 const BYTES_PER_ID: usize = 67;
@@ -32,22 +27,25 @@ const BYTES_PER_ID: usize = 67;
 /// A request by id in flight.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    pub(super) batch: BatchId,
-    pub(super) part: usize,
+    pub(super) at: At,
     pub(super) wire: String,
-    /// What hasn't come.
-    open: BTreeSet<EventId>,
-    came: usize,
+    /// What hasn't come, with the windows that showed it.
+    pub(super) open: BTreeMap<EventId, Window>,
+    asked: usize,
     last: bool,
+    asked_at: MonoMillis,
     pub(super) deadline: MonoMillis,
 }
 
-/// An upload in flight.
-#[derive(Debug)]
-pub(super) struct Upload {
-    pub(super) batch: BatchId,
-    pub(super) part: usize,
-    pub(super) deadline: MonoMillis,
+/// How a request by id ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FetchEnd<'a> {
+    /// The relay has sent what it has.
+    Eose,
+    /// CLOSED, or a NOTICE in its place.
+    Said(&'a Said),
+    /// It has said nothing for too long.
+    Silence,
 }
 
 impl RelayLink {
@@ -56,29 +54,26 @@ impl RelayLink {
         if self.probing.is_some() {
             return;
         }
-        let batches: Vec<BatchId> = self.batches.keys().copied().collect();
-        for batch in batches {
-            let parts = self.batches.get(&batch).map_or(0, |carried| carried.parts.len());
-            for part in 0..parts {
-                while self.may_fetch() {
-                    if !self.start_fetch(batch, part, local, now) {
-                        break;
-                    }
+        for at in self.places() {
+            while self.may_fetch() {
+                if !self.start_fetch(at, local, now) {
+                    break;
                 }
             }
         }
     }
 
-    /// What the strategy asks for whose turn it is on a part.
-    fn hints(&self, batch: BatchId, part: usize) -> Option<SessionHints> {
-        let carried = self.batches.get(&batch)?;
-        let strategy = carried.order.get(carried.parts.get(part)?.strategy)?;
+    /// What the strategy asks for whose turn it is on a piece.
+    fn hints(&self, at: At) -> Option<SessionHints> {
+        let carried = self.batches.get(&at.batch)?;
+        let piece = carried.parts.get(at.part)?.pieces.get(&at.piece)?;
+        let strategy = carried.order.get(piece.span.strategy)?;
         Some(self.config.strategies[*strategy].hints())
     }
 
     /// When a request or an upload that goes out now is given up.
-    fn answer_deadline(&self, batch: BatchId, part: usize, now: Now) -> MonoMillis {
-        let timeout = self.hints(batch, part).map_or(DEFAULT_ANSWER_TIMEOUT_MS, |hints| hints.answer_timeout_ms);
+    pub(super) fn answer_deadline(&self, at: At, now: Now) -> MonoMillis {
+        let timeout = self.hints(at).map_or(DEFAULT_ANSWER_TIMEOUT_MS, |hints| hints.answer_timeout_ms);
         now.mono_ms.saturating_add(timeout)
     }
 
@@ -92,86 +87,179 @@ impl RelayLink {
         self.fetches.len() < MAX_FETCHES && (self.free_subs() > 0 || beside())
     }
 
-    /// Ids in one request: what strategy, relay and message length allow.
-    fn chunk(&self, batch: BatchId, part: usize) -> usize {
+    /// Ids in one request at most: what strategy, relay and message length allow.
+    fn most_ids(&self, at: At) -> usize {
         let profile = &self.config.profile;
-        let hinted = self.hints(batch, part).map(|hints| hints.fetch_chunk);
+        let hinted = self.hints(at).map(|hints| hints.fetch_chunk);
         let by_length =
             profile.max_message_length.map_or(usize::MAX, |max| max.saturating_sub(REQ_OVERHEAD) / BYTES_PER_ID);
-        hinted.unwrap_or(256).min(profile.max_limit.unwrap_or(usize::MAX)).min(by_length).min(self.fetch_chunk).max(1)
+        hinted.unwrap_or(256).min(profile.max_limit.unwrap_or(usize::MAX)).min(by_length).max(1)
     }
 
-    /// Whether a request was sent.
-    fn start_fetch(&mut self, batch: BatchId, at: usize, local: &dyn LocalSets, now: Now) -> bool {
-        let chunk = self.chunk(batch, at);
-        let Some(part) = self.part((batch, at)) else { return false };
-        let Some(last) = part.wanted.front().map(|wanted| wanted.last) else { return false };
-        let mut ids = Vec::with_capacity(chunk.min(part.wanted.len()));
-        while ids.len() < chunk && part.wanted.front().is_some_and(|wanted| wanted.last == last) {
-            ids.extend(part.wanted.pop_front().map(|wanted| wanted.id));
+    /// Whether anything was done: a request was sent, or some ids found their end without one.
+    fn start_fetch(&mut self, at: At, local: &dyn LocalSets, now: Now) -> bool {
+        let chunk = self.most_ids(at).min(self.fetch_chunk).max(1);
+        let Some(piece) = self.piece(at) else { return false };
+        let Some(last) = piece.wanted.front().map(|wanted| wanted.last) else { return false };
+        let mut ids = Vec::with_capacity(chunk.min(piece.wanted.len()));
+        while ids.len() < chunk && piece.wanted.front().is_some_and(|wanted| wanted.last == last) {
+            ids.extend(piece.wanted.pop_front());
         }
-        let filter = part.filter.clone();
-        let mut offered = None;
-        // What arrived meanwhile, from here or elsewhere, needn't be asked for.
-        match local.known(&ids) {
-            Ok(known) => {
-                let kept_out: Vec<EventId> = ids
-                    .iter()
-                    .zip(&known)
-                    .filter(|(_, known)| known.is_some_and(|known| !known.stored))
-                    .map(|(id, _)| *id)
-                    .collect();
-                kept_out.iter().for_each(|id| part.account(*id));
-                if !kept_out.is_empty() {
-                    offered = Some(LinkOutput::Offered(kept_out));
-                }
-                let mut known = known.into_iter();
-                ids.retain(|_| known.next().flatten().is_none());
-            }
-            Err(error) => part.fail_once(FailureReason::Local, error.to_string()),
-        }
-        part.fetches += usize::from(!ids.is_empty());
-        self.out.extend(offered);
+        self.touch();
+        self.pass_over_known(at, &mut ids, local);
+        self.count_needs(at, &mut ids);
+        self.park(at, &mut ids, local, now);
         if ids.is_empty() {
-            self.touch();
             return true;
         }
-        let (id, deadline) = (self.next_fetch, self.answer_deadline(batch, at, now));
+        let (id, deadline) = (self.next_fetch, self.answer_deadline(at, now));
+        let Some(piece) = self.piece(at) else { return false };
+        piece.fetches += 1;
+        let mut expected = piece.span.filter.clone();
         self.next_fetch += 1;
         // The relay is asked by id alone; what comes must match the filter that showed the id, too.
-        let asked = nostr::filter::Filter::new().ids(ids.iter().copied());
-        let mut expected = filter;
-        expected.limit = None;
-        let expected = expected.ids(ids.iter().copied());
-        let sub = Sub { target: SubTarget::Fetch(id), filters: Arc::new([expected]), batch: Some(batch) };
+        let asked = nostr::filter::Filter::new().ids(ids.iter().map(|wanted| wanted.id));
+        expected.ids.clone_from(&asked.ids);
+        let sub = Sub { target: SubTarget::Fetch(id), filters: Arc::new([expected]), batch: Some(at.batch) };
         let wire = self.open_sub('f', sub);
-        self.send(wire::req(&wire, &[asked]), Some(batch));
-        let fetch = Fetch { batch, part: at, wire, open: ids.into_iter().collect(), came: 0, last, deadline };
-        self.fetches.insert(id, fetch);
+        self.send(wire::req(&wire, &[asked]), Some(at.batch));
+        let open: BTreeMap<_, _> = ids.into_iter().map(|wanted| (wanted.id, wanted.within)).collect();
+        self.fetches.insert(id, Fetch { at, wire, asked: open.len(), open, last, asked_at: now.mono_ms, deadline });
         true
     }
 
-    pub(super) fn fetch_event(&mut self, fetch: u64, id: EventId, now: Now) {
-        let Some((batch, part)) = self.fetches.get(&fetch).map(|fetch| (fetch.batch, fetch.part)) else { return };
-        let deadline = self.answer_deadline(batch, part, now);
-        if let Some(fetch) = self.fetches.get_mut(&fetch)
-            && fetch.open.remove(&id)
-        {
-            fetch.came += 1;
-            fetch.deadline = deadline;
+    /// What arrived meanwhile, from here or elsewhere, needn't be asked for.
+    fn pass_over_known(&mut self, at: At, ids: &mut Vec<Wanted>, local: &dyn LocalSets) {
+        let asked: Vec<EventId> = ids.iter().map(|wanted| wanted.id).collect();
+        let known = match local.known(&asked) {
+            Ok(known) => known,
+            Err(error) => {
+                if let Some(part) = self.part(at) {
+                    part.fail_once(None, FailureReason::Local, error.to_string());
+                }
+                return;
+            }
+        };
+        let kept_out = |known: &Option<KnownEvent>| known.is_some_and(|known| !known.stored);
+        let offered: Vec<EventId> =
+            asked.iter().zip(&known).filter(|(_, known)| kept_out(known)).map(|(id, _)| *id).collect();
+        if !offered.is_empty() {
+            if let Some(part) = self.part(at) {
+                offered.iter().for_each(|id| part.account(*id));
+            }
+            self.out.push_back(LinkOutput::Offered(offered));
+        }
+        let mut known = known.into_iter();
+        ids.retain(|_| known.next().flatten().is_none());
+    }
+
+    /// Counts what the relay has and we haven't, once each: an id that is on its way already was named before.
+    fn count_needs(&mut self, at: At, ids: &mut [Wanted]) {
+        let fresh = ids.iter_mut().filter(|wanted| !wanted.counted && !self.claimed.contains(&wanted.id));
+        let count = fresh.map(|wanted| wanted.counted = true).count() as u64;
+        if let Some(carried) = self.batches.get_mut(&at.batch) {
+            carried.counts.need += count;
         }
     }
 
-    /// EOSE (`said` is `None`), CLOSED, or a NOTICE in their place.
-    pub(super) fn fetch_ended(&mut self, id: u64, said: Option<&Said>, now: Now) {
-        let Some(Fetch { batch, part, wire, open, came, last, .. }) = self.fetches.remove(&id) else { return };
+    /// Puts aside what is being asked for already: here, for another filter, or by another connection. The rest is asked
+    /// for by nobody else until [`RelayLink::release`].
+    fn park(&mut self, at: At, ids: &mut Vec<Wanted>, local: &dyn LocalSets, now: Now) {
+        let (ours, free): (Vec<Wanted>, Vec<Wanted>) = ids.iter().partition(|wanted| self.claimed.contains(&wanted.id));
+        let asked: Vec<EventId> = free.iter().map(|wanted| wanted.id).collect();
+        let granted = local.claim(&asked);
+        let (mut parked, mut elsewhere) = (ours, false);
+        ids.clear();
+        for (wanted, granted) in free.into_iter().zip(granted) {
+            if granted {
+                self.claimed.insert(wanted.id);
+                ids.push(wanted);
+            } else {
+                elsewhere = true;
+                parked.push(wanted);
+            }
+        }
+        if elsewhere {
+            self.parked_until.get_or_insert(now.mono_ms.saturating_add(PARKED_MS));
+        }
+        if let Some(piece) = self.piece(at) {
+            piece.parked.extend(parked.into_iter().map(|wanted| (wanted.id, wanted)));
+        }
+    }
+
+    /// The fate of these ids is decided, or nobody asks for them any more: whoever waits for that may go on.
+    pub(super) fn release(&mut self, ids: impl IntoIterator<Item = EventId>, local: &dyn LocalSets) {
+        let claimed: Vec<EventId> = ids.into_iter().filter(|id| self.claimed.remove(id)).collect();
+        if claimed.is_empty() {
+            return;
+        }
+        local.release(&claimed);
+        self.unpark(&claimed);
+    }
+
+    /// Another connection is done with these ids: they are here now, or asked for by us.
+    pub fn unparked(&mut self, ids: &[EventId], local: &dyn LocalSets, now: Now) {
+        self.unpark(ids);
+        self.pump_if_dirty(local, now);
+    }
+
+    fn unpark(&mut self, ids: &[EventId]) {
+        let mut moved = false;
+        let pieces = self.batches.values_mut().flat_map(|carried| &mut carried.parts);
+        for piece in pieces.flat_map(|part| part.pieces.values_mut()).filter(|piece| !piece.parked.is_empty()) {
+            for wanted in ids.iter().filter_map(|id| piece.parked.remove(id)).collect::<Vec<_>>() {
+                moved = true;
+                piece.wanted.push_front(wanted);
+            }
+        }
+        self.dirty |= moved;
+    }
+
+    /// Others have had their time: what they still ask for is asked for here.
+    pub(super) fn parked_due(&mut self, now: Now) {
+        if self.parked_until.is_none_or(|at| at > now.mono_ms) {
+            return;
+        }
+        self.parked_until = None;
+        let pieces = self.batches.values_mut().flat_map(|carried| &mut carried.parts);
+        for piece in pieces.flat_map(|part| part.pieces.values_mut()) {
+            let parked = std::mem::take(&mut piece.parked);
+            piece.wanted.extend(parked.into_values());
+        }
+        self.touch();
+    }
+
+    pub(super) fn fetch_event(&mut self, fetch: u64, id: EventId, created_at: u64, verdict: CheckVerdict, now: Now) {
+        let Some(at) = self.fetches.get(&fetch).map(|fetch| fetch.at) else { return };
+        let deadline = self.answer_deadline(at, now);
+        let Some(fetch) = self.fetches.get_mut(&fetch) else { return };
+        if fetch.open.remove(&id).is_none() {
+            return;
+        }
+        fetch.deadline = deadline;
+        if !matches!(verdict, CheckVerdict::Bad(_))
+            && let Some(piece) = self.piece(at)
+        {
+            piece.oldest_needed = Some(piece.oldest_needed.map_or(created_at, |oldest| oldest.min(created_at)));
+        }
+    }
+
+    /// A request has ended: what didn't come is asked for again while there is progress, then once more, then looked for
+    /// in the window that showed it.
+    pub(super) fn fetch_ended(&mut self, id: u64, end: FetchEnd<'_>, local: &dyn LocalSets, now: Now) {
+        let Some(Fetch { at, wire, open, asked, last, asked_at, .. }) = self.fetches.remove(&id) else { return };
         self.close_sub(&wire);
         self.touch();
-        let asked = open.len() + came;
-        let meaning = said.map_or(Meaning::Unknown, |said| said.meaning);
+        self.release(open.keys().copied(), local);
+        let came = asked - open.len();
+        let (said, meaning) = match end {
+            FetchEnd::Said(said) => (Some(said), said.meaning),
+            FetchEnd::Silence if self.turned_away(asked_at) => (None, Meaning::RateLimited),
+            FetchEnd::Eose | FetchEnd::Silence => (None, Meaning::Unknown),
+        };
         let mut again = false;
         match meaning {
-            Meaning::RateLimited => again = self.may_wait(batch, part),
+            Meaning::RateLimited => again = self.may_wait(at),
             Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
                 self.shrink(self.subs.len(), now);
                 again = true;
@@ -180,122 +268,52 @@ impl RelayLink {
                 self.fetch_chunk = asked.div_ceil(2);
                 again = true;
             }
+            // A part of it came, or nothing for too long: less at once is likelier to come whole.
+            _ if !open.is_empty() && (came > 0 || matches!(end, FetchEnd::Silence)) => {
+                self.fetch_chunk = came.max(asked.div_ceil(2));
+            }
+            _ if open.is_empty() && asked >= self.fetch_chunk => {
+                self.fetch_chunk = self.fetch_chunk.saturating_mul(2);
+            }
             _ => {}
         }
-        let Some(part) = self.part((batch, part)) else { return };
-        part.fetches -= 1;
+        let Some(part) = self.part(at) else { return };
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        piece.fetches -= 1;
+        let wanted =
+            |last| open.iter().map(move |(id, within)| Wanted { id: *id, within: *within, last, counted: true });
         if again || came > 0 {
             // Progress, or a limit that says nothing about the ids: ask again for what didn't come.
-            part.wanted.extend(open.into_iter().map(|id| Wanted { id, last }));
+            piece.wanted.extend(wanted(last));
             return;
         }
         if !last && !matches!(meaning, Meaning::AuthRequired | Meaning::Restricted) {
-            part.wanted.extend(open.into_iter().map(|id| Wanted { id, last: true }));
+            piece.wanted.extend(wanted(true));
             return;
         }
+        piece.suspects.extend(open);
         if let Some(said) = said.filter(|said| !said.text.is_empty()) {
             let prefix = said.text.split(':').next().unwrap_or_default().to_owned();
-            part.fail_once(FailureReason::Refused { prefix }, said.text.clone());
-        }
-        for id in open {
-            part.count_not_served(id);
+            part.fail_once(None, FailureReason::Refused { prefix }, said.text.clone());
         }
     }
 
     /// Whether a part may wait out one more cool-down: a relay can't keep a batch alive by rate limits alone.
-    fn may_wait(&mut self, batch: BatchId, part: usize) -> bool {
+    pub(super) fn may_wait(&mut self, at: At) -> bool {
         let cooling = self.quiet_until;
-        self.part((batch, part)).is_some_and(|part| {
+        self.part(at).is_some_and(|part| {
             part.cool_downs += u32::from(part.cooling != cooling);
             part.cooling = cooling;
             part.cool_downs <= MAX_COOL_DOWNS
         })
     }
 
-    /// Sends events that are to go up, within the window.
-    pub(super) fn start_uploads(&mut self, local: &dyn LocalSets, now: Now) {
-        if self.probing.is_some() {
-            return;
-        }
-        let batches: Vec<BatchId> = self.batches.keys().copied().collect();
-        for batch in batches {
-            let parts = self.batches.get(&batch).map_or(0, |carried| carried.parts.len());
-            for at in 0..parts {
-                while self.uploads.len() < MAX_UPLOADS {
-                    let Some(id) = self.part((batch, at)).and_then(|part| part.offers.pop_front()) else { break };
-                    self.touch();
-                    // Also on its way for another filter: that answer counts.
-                    if self.uploads.contains_key(&id) {
-                        continue;
-                    }
-                    match local.event(&id) {
-                        Ok(Some(event)) => {
-                            let deadline = self.answer_deadline(batch, at, now);
-                            self.uploads.insert(id, Upload { batch, part: at, deadline });
-                            if let Some(part) = self.part((batch, at)) {
-                                part.uploads += 1;
-                            }
-                            self.send(wire::event(&event), Some(batch));
-                        }
-                        // Gone since: superseded or deleted, so there is nothing to offer.
-                        Ok(None) => {}
-                        Err(error) => {
-                            if let Some(part) = self.part((batch, at)) {
-                                part.fail_once(FailureReason::Local, error.to_string());
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn upload_answered(&mut self, id: EventId, accepted: bool, text: &str, now: Now) {
-        let Some(upload) = self.uploads.remove(&id) else { return };
-        self.touch();
-        let said = classify(SaidIn::Ok, text, None);
-        self.heed(&said, now);
-        let may_wait = said.meaning == Meaning::RateLimited && self.may_wait(upload.batch, upload.part);
-        let Some(carried) = self.batches.get_mut(&upload.batch) else { return };
-        let part = &mut carried.parts[upload.part];
-        part.uploads -= 1;
-        part.unanswered = 0;
-        if accepted || said.meaning == Meaning::Duplicate {
-            carried.counts.uploaded += 1;
-            return;
-        }
-        if may_wait {
-            part.offers.push_back(id);
-            return;
-        }
-        // Counted under the prefixes of NIP-01 alone: a relay's own words could be as many as the uploads.
-        let prefix = text.split_once(':').map_or("", |(prefix, _)| prefix);
-        let reason = OK_PREFIXES.iter().find(|known| **known == prefix).unwrap_or(&"other");
-        let refused = FailureReason::Refused { prefix: (*reason).to_owned() };
-        part.fail_once(refused, format!("uploads refused: {}", said.text));
-        *carried.counts.upload_refused.entry((*reason).to_owned()).or_default() += 1;
-    }
-
-    /// Ends requests and uploads that were not answered in time.
-    pub(super) fn request_timeouts(&mut self, now: Now) {
+    /// Ends requests that were not answered in time.
+    pub(super) fn request_timeouts(&mut self, local: &dyn LocalSets, now: Now) {
         let late: Vec<u64> =
             self.fetches.iter().filter(|(_, fetch)| fetch.deadline <= now.mono_ms).map(|(id, _)| *id).collect();
         for id in late {
-            self.fetch_ended(id, None, now);
-        }
-        let late: Vec<EventId> =
-            self.uploads.iter().filter(|(_, upload)| upload.deadline <= now.mono_ms).map(|(id, _)| *id).collect();
-        for id in late {
-            let Some(upload) = self.uploads.remove(&id) else { continue };
-            self.touch();
-            if let Some(part) = self.part((upload.batch, upload.part)) {
-                part.uploads -= 1;
-                part.unanswered += 1;
-                part.fail_once(FailureReason::Timeout, "an upload was not answered in time");
-                if part.unanswered >= MAX_UNANSWERED {
-                    part.offers.clear();
-                }
-            }
+            self.fetch_ended(id, FetchEnd::Silence, local, now);
         }
     }
 }

@@ -47,10 +47,15 @@ impl Inbox {
         self.bytes
     }
 
+    /// The token of whatever arrives next.
+    pub(super) fn next_token(&self) -> Token {
+        self.front + self.waiting.len() as u64
+    }
+
     pub(super) fn push(&mut self, arrived: Arrived) -> Token {
         self.bytes += arrived.bytes();
         self.waiting.push_back(arrived);
-        self.front + self.waiting.len() as u64 - 1
+        self.next_token() - 1
     }
 
     /// Records a check's answer; an answer for nothing that waits is dropped.

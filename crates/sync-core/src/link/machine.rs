@@ -1,23 +1,30 @@
 //! The link itself: its state, its entrances, and where each frame goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
-use super::fetch::{Fetch, Upload};
+use super::fetch::{Fetch, FetchEnd};
 use super::inbox::{Arrived, Inbox};
 use super::live::Live;
-use super::part::{Carried, Part, Stage};
-use super::session::Running;
+use super::memory::RelayMemory;
+use super::narrow;
+use super::part::dense_text;
+use super::part::{Carried, Part};
+use super::piece::{At, Piece, Stage};
+use super::probe::Probe;
+use super::running::Running;
+use super::upload::Upload;
 use super::verdicts::Owner;
+use super::windows::gaps;
 use super::wire::{self, RelayFrame};
 use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
 use crate::model::{BatchId, FailureReason, RelayUrl};
 use crate::response::{Meaning, Said, SaidIn, classify};
 use crate::store::LocalSets;
-use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId};
+use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId, Window};
 use crate::time::{Jitter, MonoMillis, Now};
 
 /// Requests by id in flight.
@@ -40,6 +47,8 @@ pub struct LinkConfig {
     pub rate_limit_cooldown_ms: u64,
     /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
     pub max_future_s: u64,
+    /// What is remembered of the relay.
+    pub memory: RelayMemory,
     /// For sessions that want to look random.
     pub seed: u64,
 }
@@ -59,6 +68,7 @@ pub(super) enum SubTarget {
     Live(LiveKey),
     Session { session: u64, sub: SubId, neg: bool },
     Fetch(u64),
+    Probe(u64),
 }
 
 /// One connection. Feed it by [`command`](Self::command), [`frame`](Self::frame), [`checked`](Self::checked),
@@ -69,7 +79,7 @@ pub(super) enum SubTarget {
 pub struct RelayLink {
     pub(super) config: LinkConfig,
     pub(super) out: VecDeque<LinkOutput>,
-    inbox: Inbox,
+    pub(super) inbox: Inbox,
     /// Jobs whose fate (check or commit) is open, by who waits for them.
     pub(super) owners: HashMap<Token, Owner>,
     pub(super) subs: HashMap<String, Sub>,
@@ -89,16 +99,28 @@ pub struct RelayLink {
     pub(super) unsupported: BTreeSet<usize>,
     /// Strategies that were answered on this connection.
     pub(super) proven: BTreeSet<usize>,
+    /// The most records that each strategy has compared here with nothing left out.
+    pub(super) compared: BTreeMap<usize, u64>,
     /// The session that asks alone.
     pub(super) probing: Option<u64>,
-    /// What strategies asked to remember.
-    pub(super) remembered: HashMap<usize, Vec<u8>>,
+    pub(super) memory: RelayMemory,
+    pub(super) probes: BTreeMap<u64, Probe>,
+    /// Ids that no other connection is to ask for meanwhile.
+    pub(super) claimed: HashSet<EventId>,
+    /// When ids that another connection is asking for are asked for here all the same.
+    pub(super) parked_until: Option<MonoMillis>,
+    /// When coverage was last told.
+    pub(super) told_at: MonoMillis,
+    /// Windows ended since.
+    pub(super) to_tell: BTreeSet<BatchId>,
     /// The budget: subscriptions of any kind at once.
     pub(super) max_subs: usize,
     pub(super) max_sessions: usize,
     pub(super) fetch_chunk: usize,
     /// Nothing is asked before this moment.
     pub(super) quiet_until: MonoMillis,
+    /// When the relay last spoke of rate limits.
+    limited_at: Option<MonoMillis>,
     pub(super) jitter: Jitter,
     auth_told: bool,
     /// Events and frames of no use, and good events.
@@ -111,11 +133,10 @@ pub struct RelayLink {
 
 impl RelayLink {
     /// A link over a connection that has just opened.
-    pub fn new(config: LinkConfig) -> Self {
+    pub fn new(mut config: LinkConfig) -> Self {
         let max_subs = config.profile.assumed_max_subscriptions().clamp(1, 1_000);
         Self {
             jitter: Jitter::new(config.seed),
-            config,
             out: VecDeque::new(),
             inbox: Inbox::default(),
             owners: HashMap::new(),
@@ -132,12 +153,20 @@ impl RelayLink {
             uploads: BTreeMap::new(),
             unsupported: BTreeSet::new(),
             proven: BTreeSet::new(),
+            compared: BTreeMap::new(),
             probing: None,
-            remembered: HashMap::new(),
+            memory: std::mem::take(&mut config.memory),
+            probes: BTreeMap::new(),
+            claimed: HashSet::new(),
+            parked_until: None,
+            told_at: 0,
+            to_tell: BTreeSet::new(),
+            config,
             max_subs,
             max_sessions: usize::MAX,
             fetch_chunk: usize::MAX,
             quiet_until: 0,
+            limited_at: None,
             auth_told: false,
             bad: 0,
             good: 0,
@@ -151,7 +180,7 @@ impl RelayLink {
         match command {
             LinkCommand::Live(wanted) => self.set_live(wanted, now),
             LinkCommand::Batch(request) => self.begin(request, local, now),
-            LinkCommand::Cancel(batch) => self.drop_batch(batch),
+            LinkCommand::Cancel(batch) => self.drop_batch(batch, local),
         }
         self.pump(local, now);
     }
@@ -171,10 +200,10 @@ impl RelayLink {
                 let token = self.inbox.push(Arrived::Event { wire, checked: None });
                 let store = matches!(owner, Some(Owner::Live(_))) || self.stores();
                 self.owners.extend(owner.map(|owner| (token, owner)));
-                if let Some(Owner::Part(batch, at)) = owner
-                    && let Some(part) = self.part((batch, at))
+                if let Some(Owner::Piece(at)) = owner
+                    && let Some(piece) = self.piece(at)
                 {
-                    part.outstanding += 1;
+                    piece.outstanding.insert(token);
                 }
                 self.out.push_back(LinkOutput::Check(CheckJob { token, json: job_json, filters, store }));
             }
@@ -203,37 +232,49 @@ impl RelayLink {
 
     /// To be called when the moment of [`next_timeout`](Self::next_timeout) has come.
     pub fn timeout(&mut self, local: &dyn LocalSets, now: Now) {
-        for part in self.batches.values_mut().flat_map(|carried| &mut carried.parts) {
-            if part.not_before <= now.mono_ms {
-                part.not_before = 0;
-            }
-        }
         self.session_timeouts(local, now);
-        self.request_timeouts(now);
+        self.request_timeouts(local, now);
+        self.upload_timeouts(now);
+        self.probe_timeouts(now);
+        self.parked_due(now);
         self.retries_due(now);
         self.live_settled(now);
         self.pump(local, now);
     }
 
     /// The connection is gone; give all open jobs' answers before. Every batch ends in a report.
-    pub fn lost(&mut self, reason: &str) {
+    pub fn lost(&mut self, reason: &str, local: &dyn LocalSets, now: Now) {
+        // What the sessions have drained by then is settled; what they want remembered is kept.
+        let sessions: Vec<u64> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.last_words(session, local, now));
+        self.claim_drained(now);
+        let relay = self.config.relay.clone();
         for (_, mut carried) in std::mem::take(&mut self.batches) {
-            for part in &mut carried.parts {
-                if part.stage != Stage::Finished {
-                    part.fail(FailureReason::ConnectionLost, reason);
-                    part.finish();
-                }
+            for part in carried.parts.iter_mut().filter(|part| !part.is_done()) {
+                let open_second = |(second, shown): (&u64, &u64)| {
+                    let open = !part.covered.iter().any(|window| window.contains(*second));
+                    open.then(|| dense_text(*second, *shown, narrow::count(&part.filter, *second, &relay, local)))
+                };
+                let dense: Vec<String> = part.dense.iter().filter_map(open_second).collect();
+                let reason = [vec![reason.to_owned()], dense].concat().join("; ");
+                let open = gaps(part.window, &part.covered);
+                let window = open.first().zip(open.last()).map(|(a, b)| Window { since: a.since, until: b.until });
+                part.fail(window, FailureReason::ConnectionLost, reason);
             }
-            self.report(carried);
+            self.report(carried, local);
         }
+        let claimed: Vec<EventId> = std::mem::take(&mut self.claimed).into_iter().collect();
+        local.release(&claimed);
         self.sessions.clear();
         self.fetches.clear();
+        self.probes.clear();
         self.uploads.clear();
         self.subs.clear();
         self.owners.clear();
         self.live.clear();
         self.outlived.clear();
         self.out.retain(|output| !matches!(output, LinkOutput::Send(_) | LinkOutput::Check(_)));
+        self.persist();
     }
 
     /// The next output. Drain until `None` after each call that takes an input.
@@ -248,13 +289,17 @@ impl RelayLink {
         let uploads = self.uploads.values().map(|upload| (upload.deadline, "upload"));
         let live = self.live_deadline().map(|at| (at.max(self.quiet_until), "live subscription"));
         let quiet = (self.quiet_until > 0).then_some((self.quiet_until, "cool-down"));
+        let probes = self.probes.values().map(|probe| (probe.deadline, "probe"));
+        let parked = self.parked_until.map(|at| (at, "ids that others ask for"));
         let waiting = self
             .batches
             .values()
             .flat_map(|carried| &carried.parts)
-            .filter(|part| part.stage == Stage::Waiting && part.not_before > 0)
-            .map(|part| (part.not_before, "retry"));
-        sessions.chain(fetches).chain(uploads).chain(live).chain(quiet).chain(waiting).min()
+            .flat_map(|part| part.pieces.values())
+            .filter(|piece| piece.stage == Stage::Waiting && piece.not_before > 0)
+            .map(|piece| (piece.not_before, "retry"));
+        let requests = sessions.chain(fetches).chain(probes).chain(uploads);
+        requests.chain(parked).chain(live).chain(quiet).chain(waiting).min()
     }
 
     /// Frames and events that wait for checks: the shell stops reading where it grows.
@@ -272,8 +317,24 @@ impl RelayLink {
         !self.batches.is_empty()
     }
 
-    pub(super) fn part(&mut self, (batch, part): (BatchId, usize)) -> Option<&mut Part> {
-        self.batches.get_mut(&batch)?.parts.get_mut(part)
+    pub(super) fn part(&mut self, at: At) -> Option<&mut Part> {
+        self.batches.get_mut(&at.batch)?.parts.get_mut(at.part)
+    }
+
+    pub(super) fn piece(&mut self, at: At) -> Option<&mut Piece> {
+        self.part(at)?.pieces.get_mut(&at.piece)
+    }
+
+    /// Every piece that is worked on.
+    pub(super) fn places(&self) -> Vec<At> {
+        let parts = self.batches.iter().flat_map(|(batch, carried)| {
+            carried.parts.iter().enumerate().map(move |(part, carried)| (*batch, part, carried))
+        });
+        parts
+            .flat_map(|(batch, part, carried)| {
+                carried.pieces.keys().map(move |piece| At { batch, part, piece: *piece })
+            })
+            .collect()
     }
 
     /// A frame whose turn has come.
@@ -289,7 +350,8 @@ impl RelayLink {
             RelayFrame::Eose { sub, finished } => match self.counted(&sub, bytes) {
                 Some(SubTarget::Live(key)) => self.live_heard(&sub, key),
                 Some(SubTarget::Session { session, sub, .. }) => self.session_eose(session, sub, finished, local, now),
-                Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, None, now),
+                Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, FetchEnd::Eose, local, now),
+                Some(SubTarget::Probe(probe)) => self.probe_ended(probe, FetchEnd::Eose, now),
                 None => {}
             },
             RelayFrame::Closed { sub, text } => {
@@ -302,7 +364,8 @@ impl RelayLink {
                     Some(SubTarget::Session { session, sub, .. }) => {
                         self.session_closed(session, sub, &said, local, now)
                     }
-                    Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, Some(&said), now),
+                    Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, FetchEnd::Said(&said), local, now),
+                    Some(SubTarget::Probe(probe)) => self.probe_ended(probe, FetchEnd::Said(&said), now),
                     None => {}
                 }
             }
@@ -341,11 +404,20 @@ impl RelayLink {
 
     /// What concerns the whole connection, whatever it answers.
     pub(super) fn heed(&mut self, said: &Said, now: Now) {
+        if said.meaning == Meaning::RateLimited {
+            self.limited_at = Some(now.mono_ms);
+        }
         // What is said during a cool-down speaks of what was asked before it, and doesn't lengthen it.
         if said.meaning == Meaning::RateLimited && self.quiet_until <= now.mono_ms {
             self.quiet_until = now.mono_ms + self.config.rate_limit_cooldown_ms;
             self.out.push_back(LinkOutput::Notice(LinkNotice::RateLimited { text: said.text.clone() }));
         }
+    }
+
+    /// Whether what was asked then, and not answered, may have been turned away: a NOTICE of rate limits doesn't say what it
+    /// answers.
+    pub(super) fn turned_away(&self, asked_at: MonoMillis) -> bool {
+        self.limited_at.is_some_and(|at| at >= asked_at)
     }
 
     /// Where a frame for `sub` goes; its bytes are counted for the batch.
@@ -396,10 +468,11 @@ impl RelayLink {
         }
     }
 
-    /// Parts whose pause is over wait for nothing but room: they need no deadline any longer.
+    /// Pieces whose pause is over wait for nothing but room: they need no deadline any longer.
     fn retries_due(&mut self, now: Now) {
         let parts = self.batches.values_mut().flat_map(|carried| &mut carried.parts);
-        parts.filter(|part| part.not_before <= now.mono_ms).for_each(|part| part.not_before = 0);
+        let pieces = parts.flat_map(|part| part.pieces.values_mut());
+        pieces.filter(|piece| piece.not_before <= now.mono_ms).for_each(|piece| piece.not_before = 0);
     }
 
     /// Moves on whatever can move: live subscriptions, sessions, requests, uploads, ends of parts and batches.
@@ -412,12 +485,14 @@ impl RelayLink {
                 self.send_held(now);
                 self.start_sessions(local, now);
                 self.start_fetches(local, now);
+                self.start_probes(now);
                 self.start_uploads(local, now);
             }
-            self.conclude();
+            self.conclude(local, now);
             if !self.dirty {
-                return;
+                break;
             }
         }
+        self.persist();
     }
 }

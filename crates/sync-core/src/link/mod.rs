@@ -8,9 +8,13 @@
 //! |---|---|
 //! | `machine` | its state, its entrances, and where each frame goes |
 //! | `inbox` | when a frame is acted on: after the checks of the events before it |
-//! | `batches`, `part` | how a batch begins and ends; what one filter of it needs, offers and lacks |
-//! | `session`, `answers` | which strategy carries a part, and what it hears of the relay |
-//! | `fetch` | what is asked for by id, and uploaded |
+//! | `batches`, `part` | how a batch begins and ends; what of one filter is still to be carried, and what is missing |
+//! | `piece`, `settle` | one window of a filter; what follows when its session has ended |
+//! | `windows`, `narrow` | how long windows are; how a second is asked for that is too dense |
+//! | `session`, `running`, `outcome`, `answers` | which strategy carries a piece, what it hears of the relay, what its end means |
+//! | `probe` | whether a relay left something out without a word |
+//! | `memory` | what outlives the connection: drained windows, what was learnt of the relay |
+//! | `fetch`, `upload` | what is asked for by id, and what is offered |
 //! | `verdicts` | what checks and store said of events |
 //! | `live` | which live subscriptions are open |
 //! | `wire` | how frames are read and written |
@@ -21,9 +25,18 @@ mod fetch;
 mod inbox;
 mod live;
 mod machine;
+mod memory;
+mod narrow;
+mod outcome;
 mod part;
+mod piece;
+mod probe;
+mod running;
 mod session;
+mod settle;
+mod upload;
 mod verdicts;
+mod windows;
 mod wire;
 
 use std::sync::Arc;
@@ -31,11 +44,13 @@ use std::sync::Arc;
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
-use crate::model::{BatchId, BatchReport, BatchRequest};
+use crate::model::{BatchId, BatchReport, BatchRequest, FilterCoverage};
+use crate::store::StateWrite;
 use crate::strategy::CheckVerdict;
 use crate::transport::Fault;
 
 pub use machine::{LinkConfig, RelayLink};
+pub use memory::RelayMemory;
 
 /// The number of a live subscription, chosen by who asks for it.
 pub type LiveKey = u64;
@@ -99,6 +114,8 @@ pub enum LinkOutput {
     Check(CheckJob),
     /// These ids are known, were kept out, and the relay offers them: the store is to remember that.
     Offered(Vec<EventId>),
+    /// Write these records of the relay's memory: with the next events, or soon. They speak of nothing that isn't stored.
+    Persist(Vec<StateWrite>),
     /// A batch has ended, and every event of it is accounted for.
     BatchDone(Box<BatchReport>),
     /// Something happened that the manager or an observer wants to know.
@@ -164,6 +181,14 @@ pub enum LinkNotice {
         rounds: u64,
         /// `complete`, or the reason.
         outcome: String,
+    },
+    /// What is drained of a batch, filter by filter; at most [`FilterCoverage::MAX_FILTERS`], those that aren't whole first.
+    /// Told when a window has ended, once a second at most.
+    Coverage {
+        /// The batch.
+        batch: BatchId,
+        /// Its filters.
+        filters: Vec<FilterCoverage>,
     },
     /// An event failed a check and was dropped.
     Bad {

@@ -1,6 +1,6 @@
-//! Sessions: strategies at work on one filter each, and the fallback from one to the next.
+//! Sessions: strategies at work on one window of one filter each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -8,169 +8,144 @@ use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use super::machine::{RelayLink, Sub, SubTarget};
-use super::part::{Part, Stage, Wanted};
+use super::piece::{At, Dense, HAVE_SAMPLE, Piece, Span, Stage, Wanted};
+use super::running::{LazyView, Running};
 use super::{LinkNotice, LinkOutput, wire};
-use crate::model::{BatchId, FailureReason, Fallback, RelayUrl};
-use crate::response::Meaning;
+use crate::model::{BatchId, FailureReason};
 use crate::store::LocalSets;
 use crate::strategy::{
-    Direction, Input, ItemKey, KeyRange, Message, Output, ProtocolError, SessionOutcome, SessionRequest, SetView,
-    SubId, Suitability, SyncSession, Window,
+    Direction, Input, Message, Output, ProtocolError, SessionOutcome, SessionRequest, SubId, Suitability, Window,
 };
-use crate::time::{MonoMillis, Now};
+use crate::time::Now;
 
 /// Ids that may wait to be fetched or uploaded before a session's next message is held back.
 const MAX_BACKLOG: usize = 8_192;
-/// Times that a strategy is tried on one filter before the next one's turn.
-const MAX_ATTEMPTS: u32 = 2;
-/// Times that a session is put off because the relay wants less at once, before that counts as a failure.
-const MAX_PUT_OFF: u32 = 8;
-/// Pause before a session is tried again, milliseconds.
-const RETRY_MS: u64 = 2_000;
-
-/// A session at work.
-pub(super) struct Running {
-    pub(super) batch: BatchId,
-    pub(super) part: usize,
-    /// Index into the link's strategies.
-    pub(super) strategy: usize,
-    pub(super) session: Box<dyn SyncSession>,
-    filter: Filter,
-    window: Window,
-    pub(super) wires: BTreeMap<SubId, String>,
-    /// Messages that wait for the budget, for the backlog to shrink or for a cool-down to end, in order.
-    held: VecDeque<Message>,
-    /// Since when it waits for us and not for the relay: its time stands still.
-    stands_since: Option<MonoMillis>,
-    /// How long its time has stood still before, milliseconds.
-    stood_ms: u64,
-    pub(super) rounds: u64,
-}
-
-impl Running {
-    /// Whether the next move is ours. One that has another question open waits for the relay all the same.
-    fn waits_for_us(&self) -> bool {
-        match self.held.front() {
-            Some(Message::NegMsg { .. }) => true,
-            Some(Message::Req { .. } | Message::NegOpen { .. }) => self.wires.is_empty(),
-            Some(Message::Close { .. } | Message::NegClose { .. }) | None => false,
-        }
-    }
-
-    /// Stops or starts its time.
-    fn set_time(&mut self, now: Now) {
-        match (self.waits_for_us(), self.stands_since) {
-            (true, None) => self.stands_since = Some(now.mono_ms),
-            (false, Some(since)) => {
-                self.stood_ms += now.mono_ms.saturating_sub(since);
-                self.stands_since = None;
-            }
-            _ => {}
-        }
-    }
-
-    /// What its clock shows.
-    fn time(&self, now: Now) -> Now {
-        let mono_ms = self.stands_since.unwrap_or(now.mono_ms).saturating_sub(self.stood_ms);
-        Now { mono_ms, ..now }
-    }
-
-    /// When its deadline passes, by our clock.
-    pub(super) fn deadline(&self) -> Option<(MonoMillis, &'static str)> {
-        let (at, what) = self.session.next_timeout().filter(|_| self.stands_since.is_none())?;
-        Some((at.saturating_add(self.stood_ms), what))
-    }
-}
-
-/// The local set, read from the store only when the strategy asks.
-struct LazyView<'a> {
-    local: &'a dyn LocalSets,
-    filter: &'a Filter,
-    window: Window,
-    relay: &'a RelayUrl,
-}
-
-impl LazyView<'_> {
-    fn view(&self) -> Box<dyn SetView + '_> {
-        self.local.view(self.filter, self.window, self.relay)
-    }
-}
-
-impl SetView for LazyView<'_> {
-    fn count(&self, range: KeyRange) -> u64 {
-        self.view().count(range)
-    }
-
-    fn fingerprint(&self, range: KeyRange) -> [u8; 16] {
-        self.view().fingerprint(range)
-    }
-
-    fn items(&self, range: KeyRange, visit: &mut dyn FnMut(ItemKey) -> ControlFlow<()>) {
-        self.view().items(range, visit);
-    }
-
-    fn split(&self, range: KeyRange, parts: usize) -> Vec<ItemKey> {
-        self.view().split(range, parts)
-    }
-}
+/// Dense seconds of one part that are told where the connection breaks.
+const MAX_DENSE: usize = 256;
+/// Pieces of one part that are worked on at once: beyond what sessions carry, those whose ids are being fetched.
+const MAX_PIECES: usize = 16;
 
 impl RelayLink {
-    /// Opens sessions for the parts whose turn it is, as far as budget and strategies allow.
+    /// Opens sessions for the pieces whose turn it is, as far as budget and strategies allow.
     pub(super) fn start_sessions(&mut self, local: &dyn LocalSets, now: Now) {
         let batches: Vec<BatchId> = self.batches.keys().copied().collect();
         for batch in batches {
             let parts = self.batches.get(&batch).map_or(0, |carried| carried.parts.len());
             for part in 0..parts {
-                if self.probing.is_some() || self.sessions.len() >= self.max_sessions {
-                    return;
-                }
-                let waiting = self
-                    .part((batch, part))
-                    .is_some_and(|part| part.stage == Stage::Waiting && part.not_before <= now.mono_ms);
-                if waiting && self.start_session(batch, part, local, now).is_break() {
-                    return;
+                loop {
+                    if self.probing.is_some() || self.sessions.len() >= self.max_sessions {
+                        return;
+                    }
+                    match self.start_one(batch, part, local, now) {
+                        ControlFlow::Continue(true) => {}
+                        ControlFlow::Continue(false) => break,
+                        ControlFlow::Break(()) => return,
+                    }
                 }
             }
         }
     }
 
-    /// `Break` where nothing further may start before something else has ended.
-    fn start_session(&mut self, batch: BatchId, at: usize, local: &dyn LocalSets, now: Now) -> ControlFlow<()> {
-        let Some(strategy) = self.next_strategy(batch, at) else { return ControlFlow::Continue(()) };
-        let chosen = Arc::clone(&self.config.strategies[strategy]);
-        let alone = chosen.descriptor().probes_alone && !self.proven.contains(&strategy);
-        let busy = !self.sessions.is_empty() || !self.fetches.is_empty() || !self.uploads.is_empty();
-        // Sessions leave a place for what they need to be fetched.
-        let room = self.free_subs() > usize::from(!self.sessions.is_empty());
-        if (alone && busy) || self.sessions.len() >= chosen.hints().concurrency.max(1) || !room {
+    /// Opens one session for a part: `true` where there may be another. `Break` where nothing further may start before
+    /// something else has ended.
+    fn start_one(&mut self, batch: BatchId, part: usize, local: &dyn LocalSets, now: Now) -> ControlFlow<(), bool> {
+        let here = |piece| At { batch, part, piece };
+        let Some(carried) = self.part(here(0)) else { return ControlFlow::Continue(false) };
+        let ready = |piece: &Piece| piece.stage == Stage::Waiting && piece.not_before <= now.mono_ms;
+        let waiting =
+            carried.pieces.iter().find(|(_, piece)| ready(piece)).map(|(id, piece)| (*id, piece.span.strategy));
+        let place = match waiting {
+            Some((_, place)) => place,
+            None if carried.pieces.len() >= MAX_PIECES => return ControlFlow::Continue(false),
+            None => match carried.todo.last() {
+                Some(span) => span.strategy,
+                None => return ControlFlow::Continue(false),
+            },
+        };
+        let Some((place, strategy)) = self.next_strategy(batch, part, place) else {
+            self.nobody_left(batch, part, waiting.map(|(piece, _)| piece));
+            return ControlFlow::Continue(true);
+        };
+        if !self.has_room(strategy) {
             return ControlFlow::Break(());
         }
+        let piece = match waiting {
+            Some((piece, _)) => piece,
+            None => match self.take_up(batch, part, strategy, local) {
+                Some(piece) => piece,
+                None => return ControlFlow::Continue(false),
+            },
+        };
+        if let Some(piece) = self.piece(here(piece)) {
+            piece.span.strategy = place;
+        }
+        self.start_session(here(piece), strategy, local, now);
+        ControlFlow::Continue(true)
+    }
+
+    /// Whether one more session of a strategy may be opened.
+    fn has_room(&self, strategy: usize) -> bool {
+        let chosen = &self.config.strategies[strategy];
+        let alone = chosen.descriptor().probes_alone && !self.proven.contains(&strategy);
+        let busy = !self.sessions.is_empty()
+            || !self.fetches.is_empty()
+            || !self.uploads.is_empty()
+            || !self.probes.is_empty();
+        // Sessions leave a place for what they need to be fetched.
+        let room = self.free_subs() > usize::from(!self.sessions.is_empty());
+        !(alone && busy) && self.sessions.len() < chosen.hints().concurrency.max(1) && room
+    }
+
+    /// Makes a piece of the next span: of all of it, or of its newest stretch where the relay takes windows only.
+    fn take_up(&mut self, batch: BatchId, part: usize, strategy: usize, local: &dyn LocalSets) -> Option<u64> {
+        let learnt = self.memory.learnt(&self.config.strategies[strategy].descriptor().name);
+        let relay = self.config.relay.clone();
+        let part = self.part(At { batch, part, piece: 0 })?;
+        let mut span = part.todo.pop()?;
+        if span.share_of.is_none() && !span.chase {
+            let ours = LazyView { local, filter: &span.filter, window: span.window, relay: &relay };
+            let window = part.pace.cut(span.window, &ours, &learnt);
+            if let Some(until) = window.since.checked_sub(1).filter(|until| span.window.since <= *until) {
+                part.todo.push(Span { window: Window { until, ..span.window }, ..span.clone() });
+            }
+            span.window = window;
+        }
+        Some(part.take_up(span))
+    }
+
+    fn start_session(&mut self, at: At, strategy: usize, local: &dyn LocalSets, now: Now) {
+        let chosen = Arc::clone(&self.config.strategies[strategy]);
+        let name = chosen.descriptor().name.clone();
+        let alone = chosen.descriptor().probes_alone && !self.proven.contains(&strategy);
         let (profile, seed) = (self.config.profile.clone(), self.jitter.next_u64());
-        let remembered = self.remembered.get(&strategy).cloned().unwrap_or_default();
-        let (id, proven) = (self.next_session, self.proven.contains(&strategy));
-        let Some(carried) = self.batches.get_mut(&batch) else { return ControlFlow::Continue(()) };
-        let (begun, until, part) = (carried.begun, carried.until, &mut carried.parts[at]);
-        let since = part.filter.since.map_or(0, |since| since.as_secs());
-        // What was published while the batch was on its way is not missing: a verification round leaves it out.
-        let until = if part.verifications > 0 { begun.max(since) } else { until };
-        let window = Window { since, until: part.filter.until.map_or(until, |asked| asked.as_secs().min(until)) };
-        let mut filter = part.filter.clone();
-        (filter.since, filter.until, filter.limit) = (None, None, None);
+        let remembered = self.memory.remembered(&name).to_vec();
+        let (id, proven, asked) = (self.next_session, self.proven.contains(&strategy), self.config.direction);
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        let (begun, part) = (carried.begun, &mut carried.parts[at.part]);
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        part.sessions += 1;
+        carried.counts.windows += 1;
+        let verifies = piece.verifications > 0;
+        let (filter, mut window) = (piece.span.filter.clone(), piece.span.window);
+        if verifies {
+            // What was published while the batch was on its way is not missing.
+            window.until = window.until.min(begun.max(window.since));
+        }
         // A verification round looks for what is missing here; uploads were offered before it.
-        let direction = if part.verifications > 0 { Direction::Down } else { self.config.direction };
-        part.stage = Stage::Running(id);
-        part.fresh_needs = 0;
+        let direction = if verifies { Direction::Down } else { asked };
+        piece.stage = Stage::Running(id);
+        piece.renew();
+        let drained = if direction.up() { Vec::new() } else { piece.drained.clone() };
         let session = chosen.open(SessionRequest {
             filter: filter.clone(),
             window,
-            drained: Vec::new(),
+            drained,
             remembered,
             profile,
             direction,
             proven,
             seed,
         });
-        let name = chosen.descriptor().name.clone();
         if !carried.methods.contains(&name) {
             carried.methods.push(name.clone());
         }
@@ -179,15 +154,15 @@ impl RelayLink {
             self.probing = Some(id);
         }
         self.out.push_back(LinkOutput::Notice(LinkNotice::SessionStarted {
-            batch,
+            batch: at.batch,
             session: id,
             strategy: name.to_string(),
             filter: wire::filter_text(&filter, 300),
             window,
         }));
         let running = Running {
-            batch,
-            part: at,
+            at,
+            verifies,
             strategy,
             session,
             filter,
@@ -197,59 +172,26 @@ impl RelayLink {
             stands_since: None,
             stood_ms: 0,
             rounds: 0,
+            asked_at: now.mono_ms,
         };
         self.sessions.insert(id, running);
         self.drive(id, Input::Start, local, now);
-        ControlFlow::Continue(())
     }
 
-    /// The strategy whose turn it is for a part; ends the part where none is left.
-    fn next_strategy(&mut self, batch: BatchId, at: usize) -> Option<usize> {
+    /// The strategy whose turn it is at `place` of a batch's order or after it; `None` where none is left.
+    fn next_strategy(&mut self, batch: BatchId, part: usize, mut place: usize) -> Option<(usize, usize)> {
         loop {
-            let carried = self.batches.get_mut(&batch)?;
-            let part = carried.parts.get_mut(at)?;
-            let Some(strategy) = carried.order.get(part.strategy).copied() else {
-                if part.failures.is_empty() {
-                    part.fail(FailureReason::Unsupported, "no strategy is left that this relay supports");
+            let carried = self.batches.get(&batch)?;
+            let strategy = *carried.order.get(place)?;
+            if !self.unsupported.contains(&strategy) {
+                let filter = &carried.parts.get(part)?.filter;
+                match self.config.strategies[strategy].suits(&self.config.profile, filter) {
+                    Suitability::Suits => return Some((place, strategy)),
+                    Suitability::No(reason) => self.tell_fall_back(batch, place, &reason, false),
                 }
-                part.finish();
-                self.touch();
-                return None;
-            };
-            if self.unsupported.contains(&strategy) {
-                part.strategy += 1;
-                continue;
             }
-            let filter = part.filter.clone();
-            match self.config.strategies[strategy].suits(&self.config.profile, &filter) {
-                Suitability::Suits => return Some(strategy),
-                Suitability::No(reason) => self.fall_back(batch, at, strategy, &reason, false),
-            }
+            place += 1;
         }
-    }
-
-    /// Passes a part to the next strategy.
-    fn fall_back(&mut self, batch: BatchId, at: usize, strategy: usize, reason: &str, first: bool) {
-        let Some(carried) = self.batches.get_mut(&batch) else { return };
-        let part = &mut carried.parts[at];
-        part.strategy += 1;
-        part.attempts = 0;
-        part.verifications = 0;
-        part.not_before = 0;
-        part.stage = Stage::Waiting;
-        let to = carried.order[part.strategy.min(carried.order.len())..]
-            .iter()
-            .find(|next| !self.unsupported.contains(next))
-            .map(|next| self.config.strategies[*next].descriptor().name.to_string())
-            .unwrap_or_default();
-        let from = self.config.strategies[strategy].descriptor().name.to_string();
-        let fallback = Fallback { from: from.clone(), to: to.clone(), reason: reason.to_owned() };
-        if !carried.fallbacks.contains(&fallback) {
-            carried.fallbacks.push(fallback);
-        }
-        let notice = LinkNotice::FellBack { batch, from, to, reason: reason.to_owned(), first };
-        self.out.push_back(LinkOutput::Notice(notice));
-        self.touch();
     }
 
     /// Gives a session an input and carries out what it yields.
@@ -258,8 +200,8 @@ impl RelayLink {
         let view = LazyView { local, filter: &running.filter, window: running.window, relay: &self.config.relay };
         let time = running.time(now);
         let result = running.session.handle(input, &view, time);
-        let owner = (running.batch, running.part);
-        let strategy = running.strategy;
+        let (at, strategy, verifies) = (running.at, running.strategy, running.verifies);
+        let mark = self.inbox.next_token();
         let mut outcome = None;
         while let Some(output) = self.sessions.get_mut(&id).and_then(|running| running.session.poll()) {
             match output {
@@ -268,24 +210,33 @@ impl RelayLink {
                         running.held.push_back(message);
                     }
                 }
-                Output::Need { ids, .. } => self.needs(owner, ids),
-                Output::Have(ids) => {
-                    if let Some(carried) = self.batches.get_mut(&owner.0) {
-                        carried.counts.have += ids.len() as u64;
-                        if self.config.direction.up() && !self.config.dry_run {
-                            carried.parts[owner.1].offers.extend(ids);
-                        }
+                Output::Need { ids, within } => self.needs(at, ids, within),
+                Output::Have(ids) => self.haves(at, ids, verifies),
+                Output::Shared { count, oldest } => {
+                    if let Some(piece) = self.piece(at) {
+                        piece.shared = (count, oldest);
                     }
                 }
-                Output::Drained(_) | Output::Shared { .. } | Output::Dense { .. } => {}
+                Output::Dense { second, shown, certain } => self.dense(at, Dense { second, shown, certain }, now),
+                Output::Drained(window) => {
+                    if let Some(piece) = self.piece(at) {
+                        piece.claims.push_back((mark, window));
+                    }
+                }
                 Output::Remember(bytes) => {
-                    self.remembered.insert(strategy, bytes);
+                    let name = &self.config.strategies[strategy].descriptor().name;
+                    if !self.memory.remember(name, bytes) {
+                        outcome.get_or_insert(SessionOutcome::Failed {
+                            reason: FailureReason::Local,
+                            text: format!("{name} wants more remembered than there is room for"),
+                        });
+                    }
                 }
                 Output::Progress { .. } => {
                     if let Some(running) = self.sessions.get_mut(&id) {
                         running.rounds += 1;
                     }
-                    if let Some(carried) = self.batches.get_mut(&owner.0) {
+                    if let Some(carried) = self.batches.get_mut(&at.batch) {
                         carried.counts.rounds += 1;
                     }
                 }
@@ -301,19 +252,71 @@ impl RelayLink {
         }
     }
 
-    fn needs(&mut self, owner: (BatchId, usize), ids: Vec<EventId>) {
+    /// A second isn't shown whole. Where connections break over it, what is below must not wait for it.
+    fn dense(&mut self, at: At, dense: Dense, now: Now) {
+        let scope = self.scope(at.batch);
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        let (run, begun) = (carried.request.run_since, carried.begun);
+        let part = &mut carried.parts[at.part];
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        piece.dense.push(dense);
+        if dense.certain && part.dense.len() < MAX_DENSE {
+            part.dense.insert(dense.second, dense.shown);
+        }
+        if run.is_some() && !self.config.dry_run && dense.certain && piece.span.share_of.is_none() {
+            self.memory.dense(&part.filter, scope, (dense.second, dense.shown), begun, now.unix_s);
+        }
+    }
+
+    fn needs(&mut self, at: At, ids: Vec<EventId>, within: Window) {
         let fetches = self.config.direction.down() && !self.config.dry_run;
-        let Some(carried) = self.batches.get_mut(&owner.0) else { return };
-        let part = &mut carried.parts[owner.1];
-        for id in ids {
-            if part.is_accounted(&id) {
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        let part = &mut carried.parts[at.part];
+        let accounted: Vec<bool> = ids.iter().map(|id| part.is_accounted(id)).collect();
+        let suspects: BTreeSet<EventId> = ids.iter().filter(|id| part.suspects.contains(id)).copied().collect();
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        piece.named += ids.len() as u64;
+        for (id, accounted) in ids.into_iter().zip(accounted) {
+            if let Some(known) = piece.suspects.get_mut(&id) {
+                // Shown again by a round that compared finer ranges: the window is narrower.
+                *known = within;
                 continue;
             }
-            part.fresh_needs += 1;
-            carried.counts.need += 1;
-            if fetches {
-                part.wanted.push_back(Wanted { id, last: false });
+            if suspects.contains(&id) {
+                // Another piece has looked for it. Its window isn't drained here either.
+                piece.suspects.insert(id, within);
+                continue;
             }
+            if accounted {
+                continue;
+            }
+            piece.fresh_needs += 1;
+            if fetches {
+                piece.needed = true;
+                piece.wanted.push_back(Wanted { id, within, last: false, counted: false });
+            } else {
+                carried.counts.need += 1;
+            }
+        }
+    }
+
+    fn haves(&mut self, at: At, ids: Vec<EventId>, verifies: bool) {
+        if verifies {
+            // Offered before.
+            let Some(piece) = self.piece(at) else { return };
+            piece.left_out_again |= ids.iter().any(|id| piece.duplicates.contains(id));
+            return;
+        }
+        let uploads = self.config.direction.up() && !self.config.dry_run;
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        carried.counts.have += ids.len() as u64;
+        let Some(piece) = carried.parts[at.part].pieces.get_mut(&at.piece) else { return };
+        // Some of the newest and some from all over.
+        let room = HAVE_SAMPLE.saturating_sub(piece.lacking.len());
+        let step = (ids.len() / room.max(1)).max(1);
+        piece.lacking.extend(ids.iter().rev().step_by(step).take(room));
+        if uploads {
+            piece.offers.extend(ids);
         }
     }
 
@@ -335,15 +338,14 @@ impl RelayLink {
 
     fn send_what_may_go(&mut self, id: u64, now: Now) {
         while let Some(running) = self.sessions.get_mut(&id) {
-            let (batch, owner) = (Some(running.batch), (running.batch, running.part));
+            let (batch, at) = (Some(running.at.batch), running.at);
             let quiet = self.quiet_until > now.mono_ms;
             let waits = match running.held.front() {
                 None => return,
                 Some(Message::Req { .. } | Message::NegOpen { .. }) => quiet || self.free_subs() == 0,
                 // The next round waits until what the last ones brought up has been dealt with.
                 Some(Message::NegMsg { .. }) => {
-                    let backlog = |part: &mut Part| part.wanted.len() + part.offers.len();
-                    quiet || self.part(owner).map_or(0, backlog) > MAX_BACKLOG
+                    quiet || self.piece(at).map_or(0, |piece| piece.backlog()) > MAX_BACKLOG
                 }
                 Some(Message::Close { .. } | Message::NegClose { .. }) => false,
             };
@@ -352,6 +354,7 @@ impl RelayLink {
             }
             let Some(running) = self.sessions.get_mut(&id) else { return };
             let Some(message) = running.held.pop_front() else { return };
+            running.asked_at = now.mono_ms;
             match message {
                 Message::Req { sub, filter } => {
                     let mut asked = (*filter).clone();
@@ -378,7 +381,7 @@ impl RelayLink {
     }
 
     fn open_session_sub(&mut self, session: u64, sub: SubId, filter: Filter, neg: bool) -> String {
-        let batch = self.sessions.get(&session).map(|running| running.batch);
+        let batch = self.sessions.get(&session).map(|running| running.at.batch);
         let target = SubTarget::Session { session, sub, neg };
         let wire = self.open_sub(if neg { 'n' } else { 'r' }, Sub { target, filters: Arc::new([filter]), batch });
         if let Some(running) = self.sessions.get_mut(&session)
@@ -387,6 +390,29 @@ impl RelayLink {
             self.close_sub(&reused);
         }
         wire
+    }
+
+    /// The connection is gone: what the session has to say still counts, but for its end.
+    pub(super) fn last_words(&mut self, id: u64, local: &dyn LocalSets, now: Now) {
+        let Some(Running { at, strategy, mut session, filter, window, .. }) = self.end_session(id) else { return };
+        let view = LazyView { local, filter: &filter, window, relay: &self.config.relay };
+        if session.handle(Input::ConnectionLost, &view, now).is_err() {
+            return;
+        }
+        let mark = self.inbox.next_token();
+        while let Some(output) = session.poll() {
+            match output {
+                Output::Drained(window) => {
+                    if let Some(piece) = self.piece(at) {
+                        piece.claims.push_back((mark, window));
+                    }
+                }
+                Output::Remember(bytes) => {
+                    self.memory.remember(&self.config.strategies[strategy].descriptor().name, bytes);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Takes a session away and closes what it has open.
@@ -401,83 +427,4 @@ impl RelayLink {
         self.touch();
         Some(running)
     }
-
-    pub(super) fn session_done(&mut self, id: u64, outcome: SessionOutcome, now: Now) {
-        let Some(running) = self.end_session(id) else { return };
-        let Running { batch, part: at, strategy, rounds, .. } = running;
-        let told = match &outcome {
-            SessionOutcome::Complete => "complete".to_owned(),
-            SessionOutcome::Incomplete { text, .. } => format!("incomplete: {text}"),
-            SessionOutcome::TooBig { text, .. } => format!("too big: {text}"),
-            SessionOutcome::Unsupported { text } => format!("unsupported: {text}"),
-            SessionOutcome::Failed { text, .. } => format!("failed: {text}"),
-        };
-        let ended = LinkNotice::SessionEnded { batch, session: id, rounds, outcome: told };
-        self.out.push_back(LinkOutput::Notice(ended));
-        let cooling = self.quiet_until;
-        let Some(part) = self.part((batch, at)) else { return };
-        match outcome {
-            SessionOutcome::Complete => part.stage = Stage::Settling,
-            SessionOutcome::Incomplete { reason, text } => {
-                part.fail(reason, text);
-                part.stage = Stage::Settling;
-            }
-            SessionOutcome::Unsupported { text } => {
-                let first = self.unsupported.insert(strategy);
-                if !self.has_next(batch, at) {
-                    self.give_up(batch, at, FailureReason::Unsupported, &text);
-                }
-                self.fall_back(batch, at, strategy, &text, first);
-            }
-            SessionOutcome::TooBig { cap, text } => {
-                if !self.has_next(batch, at) {
-                    self.give_up(batch, at, FailureReason::TooBig { cap }, &text);
-                }
-                self.fall_back(batch, at, strategy, &text, false);
-            }
-            SessionOutcome::Failed { reason, text } => {
-                part.attempts += 1;
-                let attempts = part.attempts;
-                // Being asked for less at once says nothing about the strategy.
-                let too_many = is_refusal(&reason, Meaning::TooManyAtOnce);
-                let put_off = too_many || is_refusal(&reason, Meaning::RateLimited);
-                if attempts < if put_off { MAX_PUT_OFF } else { MAX_ATTEMPTS } {
-                    part.stage = Stage::Waiting;
-                    part.not_before = now.mono_ms + RETRY_MS;
-                    if put_off {
-                        part.not_before = part.not_before.max(cooling);
-                        self.max_sessions = self.sessions.len().max(1);
-                    }
-                    // Reconciliations are counted by themselves (WIRE.md).
-                    if too_many && !self.config.strategies[strategy].descriptor().compares_sets {
-                        self.shrink(self.subs.len(), now);
-                    }
-                } else {
-                    if !self.has_next(batch, at) {
-                        self.give_up(batch, at, reason, &text);
-                    }
-                    self.fall_back(batch, at, strategy, &text, false);
-                }
-            }
-        }
-    }
-
-    fn has_next(&self, batch: BatchId, at: usize) -> bool {
-        self.batches.get(&batch).is_some_and(|carried| {
-            carried.order[(carried.parts[at].strategy + 1).min(carried.order.len())..]
-                .iter()
-                .any(|next| !self.unsupported.contains(next))
-        })
-    }
-
-    /// Takes note of why the last strategy failed; the part ends when its turn comes round with none left.
-    fn give_up(&mut self, batch: BatchId, at: usize, reason: FailureReason, text: &str) {
-        if let Some(part) = self.part((batch, at)) {
-            part.fail(reason, text);
-        }
-    }
-}
-
-fn is_refusal(reason: &FailureReason, meaning: Meaning) -> bool {
-    matches!(reason, FailureReason::Refused { prefix } if prefix == meaning.as_str())
 }

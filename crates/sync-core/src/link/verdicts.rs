@@ -3,8 +3,9 @@
 use nostr::event::EventId;
 
 use super::machine::{RelayLink, SubTarget};
+use super::piece::At;
 use super::{Checked, LinkNotice, LinkOutput, LiveKey, Token};
-use crate::model::{BatchId, FailureReason};
+use crate::model::FailureReason;
 use crate::store::{IntakeOutcome, LocalSets, StoreError};
 use crate::strategy::CheckVerdict;
 use crate::time::Now;
@@ -16,7 +17,7 @@ const MAX_BAD: u64 = 1_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owner {
     Live(LiveKey),
-    Part(BatchId, usize),
+    Piece(At),
 }
 
 impl RelayLink {
@@ -30,8 +31,9 @@ impl RelayLink {
         local: &dyn LocalSets,
         now: Now,
     ) -> bool {
-        let (batch, at) = match self.owners.remove(&token) {
-            Some(Owner::Part(batch, at)) => (batch, at),
+        self.release([id], local);
+        let at = match self.owners.remove(&token) {
+            Some(Owner::Piece(at)) => at,
             Some(Owner::Live(key)) => {
                 if let Err(error) = outcome {
                     self.live_unstored(key, error, now);
@@ -40,7 +42,7 @@ impl RelayLink {
             }
             None => return false,
         };
-        let Some(carried) = self.batches.get_mut(&batch) else { return false };
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return false };
         match outcome {
             Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
             Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
@@ -48,14 +50,19 @@ impl RelayLink {
             Ok(IntakeOutcome::Rejected(reason)) => carried.reject(reason.as_str()),
             Err(_) => carried.reject("store_error"),
         }
-        if let Some(part) = carried.parts.get_mut(at) {
-            part.outstanding -= 1;
+        if let Some(part) = carried.parts.get_mut(at.part) {
+            let mut window = None;
+            if let Some(piece) = part.pieces.get_mut(&at.piece) {
+                window = Some(piece.span.window);
+                piece.broken |= outcome.is_err();
+                piece.failed |= outcome.is_err();
+                self.dirty |= piece.settled(token);
+            }
             match outcome {
                 Ok(IntakeOutcome::Stored | IntakeOutcome::Duplicate) => {}
                 Ok(IntakeOutcome::Deferred(_) | IntakeOutcome::Rejected(_)) => part.account(id),
-                Err(error) => part.fail_once(FailureReason::Local, error.to_string()),
+                Err(error) => part.fail_once(window, FailureReason::Local, error.to_string()),
             }
-            self.dirty |= part.outstanding == 0;
         }
         self.pump_if_dirty(local, now);
         false
@@ -64,10 +71,9 @@ impl RelayLink {
     pub(super) fn owner_of(&self, target: SubTarget) -> Option<Owner> {
         match target {
             SubTarget::Live(key) => Some(Owner::Live(key)),
-            SubTarget::Session { session, .. } => {
-                self.sessions.get(&session).map(|running| Owner::Part(running.batch, running.part))
-            }
-            SubTarget::Fetch(fetch) => self.fetches.get(&fetch).map(|fetch| Owner::Part(fetch.batch, fetch.part)),
+            SubTarget::Session { session, .. } => self.sessions.get(&session).map(|running| Owner::Piece(running.at)),
+            SubTarget::Fetch(fetch) => self.fetches.get(&fetch).map(|fetch| Owner::Piece(fetch.at)),
+            SubTarget::Probe(probe) => self.probes.get(&probe).map(|probe| Owner::Piece(probe.at)),
         }
     }
 
@@ -82,21 +88,25 @@ impl RelayLink {
         let live = matches!(self.owners.get(&token), Some(Owner::Live(_)));
         let settled_now = verdict != CheckVerdict::New || !(live || self.stores());
         if settled_now
-            && let Some(Owner::Part(batch, at)) = self.owners.remove(&token)
-            && let Some(carried) = self.batches.get_mut(&batch)
+            && let Some(Owner::Piece(at)) = self.owners.remove(&token)
+            && let Some(carried) = self.batches.get_mut(&at.batch)
         {
             match verdict {
                 CheckVerdict::New => {}
                 CheckVerdict::Known => carried.counts.duplicate += 1,
                 CheckVerdict::Bad(reason) => carried.drop_bad(reason),
             }
-            if let Some(part) = carried.parts.get_mut(at) {
-                part.outstanding -= 1;
+            if let Some(part) = carried.parts.get_mut(at.part) {
                 if matches!(verdict, CheckVerdict::Bad(_)) {
                     part.account(id);
                 }
-                self.dirty |= part.outstanding == 0;
+                if let Some(piece) = part.pieces.get_mut(&at.piece) {
+                    self.dirty |= piece.settled(token);
+                }
             }
+        }
+        if settled_now {
+            self.release([id], local);
         }
         match verdict {
             CheckVerdict::Bad(reason) => {
@@ -112,7 +122,8 @@ impl RelayLink {
             SubTarget::Session { session, sub, .. } => {
                 self.session_event(session, sub, id, created_at, verdict, local, now)
             }
-            SubTarget::Fetch(fetch) => self.fetch_event(fetch, id, now),
+            SubTarget::Fetch(fetch) => self.fetch_event(fetch, id, created_at, verdict, now),
+            SubTarget::Probe(probe) => self.probe_event(probe, id, created_at, verdict),
         }
     }
 

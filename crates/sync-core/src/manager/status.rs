@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConnectionStatus, HealthState, RelayUrl};
+use crate::model::{ConnectionStatus, FilterCoverage, HealthState, RelayUrl};
 
 /// One relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,12 +23,21 @@ pub struct RelayReport {
     pub root_events: u64,
     /// Batches in flight.
     pub pending_batches: u64,
+    /// How far those have come: filters with the windows that are drained and those that aren't, at most
+    /// [`RelayReport::MAX_COVERAGE`].
+    #[serde(default)]
+    pub coverage: Vec<FilterCoverage>,
     /// Events that came from this relay into the store since the process started.
     pub events_stored: u64,
     /// Unix seconds; `None` for never.
     pub last_connected: Option<u64>,
     /// The last fault of its connection.
     pub last_error: Option<String>,
+}
+
+impl RelayReport {
+    /// How many filters a report tells the coverage of.
+    pub const MAX_COVERAGE: usize = 32;
 }
 
 /// All relays, with sums.

@@ -9,6 +9,7 @@ use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 
 use super::RepoAddress;
+use crate::strategy::Window;
 
 /// The number of a batch, unique within a process.
 pub type BatchId = u64;
@@ -133,6 +134,10 @@ pub struct BatchRequest {
     /// Strategies in order of preference, where they differ from the connection's (a quick reconnect goes by
     /// REQ only). `None`: the connection's own order.
     pub strategies: Option<Vec<SyncMethod>>,
+    /// Windows that were drained by batches since this moment (unix seconds), on whichever connection, aren't asked for
+    /// again, and those that this one drains are kept: the run that the batch belongs to began then. `None`: everything
+    /// is asked for, nothing is kept.
+    pub run_since: Option<u64>,
 }
 
 /// A batch in flight (SPEC §5).
@@ -207,6 +212,9 @@ pub enum FailureReason {
 pub struct Failure {
     /// The filter as JSON.
     pub filter: String,
+    /// The time that it concerns; `None` for all that the filter asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// What kind of failure.
     pub reason: FailureReason,
     /// One line for the operator; holds the relay's own words where it gave any.
@@ -216,6 +224,46 @@ pub struct Failure {
 impl Failure {
     /// How many ids a failure names; the rest is counted.
     pub const MAX_IDS: usize = 64;
+
+    /// Filter, window and what is missing, in one line for people.
+    pub fn line(&self) -> String {
+        let asked = match self.filter.as_str() {
+            "" | "{}" => String::new(),
+            filter => format!("filter {filter}"),
+        };
+        let when = match self.window {
+            Some(Window { since, until }) if since == until => format!("second {since}"),
+            Some(Window { since, until }) => format!("{since} to {until}"),
+            None => String::new(),
+        };
+        let place: Vec<String> = [asked, when].into_iter().filter(|part| !part.is_empty()).collect();
+        if place.is_empty() { self.text.clone() } else { format!("{} ({})", self.text, place.join(", ")) }
+    }
+}
+
+/// What is drained of one filter: everything that the relay showed of these seconds is accounted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterCoverage {
+    /// The filter as JSON, without times.
+    pub filter: String,
+    /// Windows that are drained, ascending; the newest [`FilterCoverage::MAX_WINDOWS`].
+    pub drained: Vec<Window>,
+    /// Windows that are not, ascending; the newest [`FilterCoverage::MAX_WINDOWS`].
+    pub open: Vec<Window>,
+    /// Windows that are left out here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+impl FilterCoverage {
+    /// How many windows of a kind are told.
+    pub const MAX_WINDOWS: usize = 16;
+    /// How many filters of a batch are told.
+    pub const MAX_FILTERS: usize = 64;
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What became of a batch.
@@ -248,6 +296,9 @@ pub struct Counts {
     pub upload_refused: BTreeMap<String, u64>,
     /// Reconciliation rounds and pages.
     pub rounds: u64,
+    /// Sessions: one for each filter, window and strategy that was tried, verification rounds included.
+    #[serde(default)]
+    pub windows: u64,
     /// Bytes of frames sent.
     pub bytes_up: u64,
     /// Bytes of frames received.
@@ -267,6 +318,7 @@ impl Counts {
             uploaded,
             upload_refused,
             rounds,
+            windows,
             bytes_up,
             bytes_down,
         } = other;
@@ -277,6 +329,7 @@ impl Counts {
         self.duplicate += duplicate;
         self.uploaded += uploaded;
         self.rounds += rounds;
+        self.windows += windows;
         self.bytes_up += bytes_up;
         self.bytes_down += bytes_down;
         for (reason, count) in rejected {
@@ -313,4 +366,6 @@ pub struct BatchReport {
     pub counts: Counts,
     /// Changes of strategy.
     pub fallbacks: Vec<Fallback>,
+    /// What is drained, filter by filter; at most [`FilterCoverage::MAX_FILTERS`], those that aren't whole first.
+    pub coverage: Vec<FilterCoverage>,
 }

@@ -9,8 +9,8 @@ mod status;
 pub(crate) use address::identifier_of;
 pub use address::{RepoAddress, RepoAddressError, kinds};
 pub use batch::{
-    BatchId, BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback, Layer,
-    PendingBatch, PendingItems, SyncMethod,
+    BatchId, BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, FailureReason, Fallback,
+    FilterCoverage, Layer, PendingBatch, PendingItems, SyncMethod,
 };
 pub use relay_url::{RelayUrl, RelayUrlError};
 pub use state::{IdSet, PendingSyncIndex, RelayState, RelaySyncIndex, RepoSyncIndex, RepoSyncNeeds};

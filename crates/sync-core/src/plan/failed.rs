@@ -95,14 +95,20 @@ pub struct FailedItems {
 }
 
 impl FailedItems {
-    /// From persisted groups.
+    /// From persisted groups. Where an item is in several, because a change of the others was not written, the last group
+    /// counts.
     pub fn restore(groups: impl IntoIterator<Item = (u64, FailedGroup)>) -> Self {
-        let mut failed = Self::default();
+        let groups: BTreeMap<u64, FailedGroup> = groups.into_iter().collect();
+        let (mut failed, mut stale) = (Self::default(), BTreeSet::new());
         for (number, group) in groups {
+            failed.remove(group.announcements, &group.items);
+            failed.remove_ids(&group.ids);
+            stale.append(&mut failed.dirty);
             failed.put(number, group);
+            failed.dirty.clear();
             failed.next = failed.next.max(number.saturating_add(1));
         }
-        failed.dirty.clear();
+        failed.dirty = stale;
         failed
     }
 
@@ -233,7 +239,7 @@ impl FailedItems {
         let group = self.groups.values().next()?;
         let count: u64 = self.groups.values().map(|group| group.failure_count).sum();
         let first = match group.failures.first() {
-            Some(failure) => format!("{}: {}", failure.filter, failure.text),
+            Some(failure) => failure.line(),
             None => "a batch failed without a reason".to_owned(),
         };
         Some(if count > 1 { format!("{first} (and {} more)", count - 1) } else { first })
@@ -274,7 +280,12 @@ mod tests {
     }
 
     fn failure(text: &str) -> Failure {
-        Failure { filter: "{\"#e\":[]}".to_owned(), reason: FailureReason::Timeout, text: text.to_owned() }
+        Failure {
+            filter: "{\"#e\":[]}".to_owned(),
+            window: None,
+            reason: FailureReason::Timeout,
+            text: text.to_owned(),
+        }
     }
 
     #[test]
@@ -294,16 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn an_item_that_two_records_hold_is_in_the_last_of_them() {
+        let group = |range| FailedGroup::new(false, events(range), vec![failure("silence")], 100, 1);
+        let mut failed = FailedItems::restore([(7, group(1..2)), (3, group(0..2))]);
+        assert_eq!(failed.take_dirty(), BTreeSet::from([3]), "what it lost is written");
+        failed.remove(false, &events(0..2));
+        assert!(failed.is_empty());
+    }
+
+    #[test]
     fn the_reason_names_filter_and_what_is_missing() {
         let mut failed = FailedItems::default();
         assert_eq!(failed.reason(), None);
         failed.add(FailedGroup::new(true, events(0..1), vec![failure("silence"), failure("more")], 100, 1));
-        assert_eq!(failed.reason().as_deref(), Some("{\"#e\":[]}: silence (and 1 more)"));
+        assert_eq!(failed.reason().as_deref(), Some("silence (filter {\"#e\":[]}) (and 1 more)"));
     }
 
     #[test]
     fn long_words_of_relays_are_cut() {
-        let long = Failure { filter: "ü".repeat(1000), reason: FailureReason::Timeout, text: "ü".repeat(1000) };
+        let long =
+            Failure {
+                filter: "ü".repeat(1000), window: None, reason: FailureReason::Timeout, text: "ü".repeat(1000)
+            };
         let group = FailedGroup::new(false, events(0..1), vec![long; 20], 0, 1);
         assert_eq!((group.failures.len(), group.failure_count), (8, 20));
         assert!(group.failures.iter().all(|f| f.filter.len() <= 403 && f.text.len() <= 403));

@@ -62,7 +62,7 @@ pub enum IntakeOutcome {
 }
 
 /// Events on their way in, all from one source.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Submission {
     /// Checked events (id and signature).
     pub events: Vec<Event>,
@@ -70,6 +70,8 @@ pub struct Submission {
     pub offered: Vec<EventId>,
     /// The relay that sent them; `None` for an import.
     pub relay: Option<RelayUrl>,
+    /// Records to be written with them.
+    pub state: Vec<StateWrite>,
     /// Unix seconds.
     pub now: u64,
 }
@@ -182,6 +184,17 @@ pub trait LocalSets {
     /// # Errors
     /// The store can't be read.
     fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
+
+    /// Asks to be the only connection that fetches these ids: `false`, in order, for each that another one is fetching. When
+    /// that has ended, [`crate::link::RelayLink::unparked`] is told. Where there is one connection alone all are granted.
+    fn claim(&self, ids: &[EventId]) -> Vec<bool> {
+        vec![true; ids.len()]
+    }
+
+    /// What became of these claimed ids is in the store, or nothing comes of them.
+    fn release(&self, ids: &[EventId]) {
+        let _ = ids;
+    }
 }
 
 /// The events, the feed of what is accepted, and the state of the synchronisation.
@@ -210,11 +223,19 @@ pub trait EventStore: LocalSets + Send + Sync {
     /// Nothing was written.
     fn write_state(&self, writes: Vec<StateWrite>) -> Result<(), StoreError>;
 
+    /// All records of a room whose keys begin with `prefix`, by ascending key.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn read_state_of(&self, table: StateTable, prefix: &[u8]) -> Result<Vec<StateRecord>, StoreError>;
+
     /// All records of a room, by ascending key.
     ///
     /// # Errors
     /// The store can't be read.
-    fn read_state(&self, table: StateTable) -> Result<Vec<StateRecord>, StoreError>;
+    fn read_state(&self, table: StateTable) -> Result<Vec<StateRecord>, StoreError> {
+        self.read_state_of(table, &[])
+    }
 
     /// The feed after `after`, at most `max` places further.
     ///

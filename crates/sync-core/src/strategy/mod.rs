@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
+use serde::{Deserialize, Serialize};
 
 pub use config::{Section, duration_text, parse_duration_ms};
 pub use set::{ItemKey, KeyRange, SetView, VecSet, fingerprint_of};
@@ -25,7 +26,7 @@ use crate::time::{MonoMillis, Now};
 pub type SubId = u32;
 
 /// A span of `created_at`, both ends included (NIP-01 `since` and `until`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
     /// First second.
     pub since: u64,
@@ -354,13 +355,15 @@ pub enum Output {
         /// The second of the oldest of them.
         oldest: Option<u64>,
     },
-    /// A second holds more events than the relay shows of it at once. The session goes on without the rest; the engine
+    /// A second holds more events than the relay shows of it at once, or may do so. The session goes on without the rest; the engine
     /// asks for it by narrower filters.
     Dense {
         /// The second, unix time.
         second: u64,
         /// How many events were shown of it.
         shown: u64,
+        /// Whether it is known that there are more; otherwise nothing says that there aren't.
+        certain: bool,
     },
     /// Everything in this window was shown. Only the engine, which knows what became of each id, can call it complete.
     Drained(Window),

@@ -181,6 +181,7 @@ impl Rig {
             methods: vec![SyncMethod::new("negentropy")],
             counts: Counts::default(),
             fallbacks: Vec::new(),
+            coverage: Vec::new(),
         };
         self.give(ManagerInput::BatchDone { relay: relay(name), report: Box::new(report), feed_head: self.seq });
     }
@@ -204,7 +205,7 @@ impl Rig {
         let batches = self.batches(name);
         for batch in &batches {
             let filter = serde_json::to_string(&batch.filters[0]).expect("json");
-            let failure = Failure { filter, reason: reason.clone(), text: "silence".to_owned() };
+            let failure = Failure { filter, window: None, reason: reason.clone(), text: "silence".to_owned() };
             self.done(name, batch, BatchOutcome::Failed(vec![failure]));
         }
         batches

@@ -124,6 +124,7 @@ fn a_batch_names_the_one_that_it_follows_up() {
         methods: Vec::new(),
         counts: sync_core::model::Counts { stored: 1, ..Default::default() },
         fallbacks: Vec::new(),
+        coverage: Vec::new(),
     };
     rig.give(ManagerInput::BatchDone { relay: relay("a"), report: Box::new(report), feed_head: 1 });
     rig.pass(5_000);

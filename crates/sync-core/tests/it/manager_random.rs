@@ -183,7 +183,7 @@ proptest! {
                 Step::Done(at, outcome) => {
                     let Some(found) = outside.open.iter().position(|(url, _)| *url == relay(NAMES[at])) else { continue };
                     let (_, batch) = outside.open.remove(found);
-                    let failed = |reason| BatchOutcome::Failed(vec![Failure { filter: "{}".to_owned(), reason, text: "no".to_owned() }]);
+                    let failed = |reason| BatchOutcome::Failed(vec![Failure { filter: "{}".to_owned(), window: None, reason, text: "no".to_owned() }]);
                     let outcome = match outcome {
                         0 => failed(FailureReason::Timeout),
                         1 => failed(FailureReason::NotServed { ids: Vec::new(), count: 1 }),

@@ -141,7 +141,12 @@ fn fold(
                 planned.root_events.extend(items.root_events);
             }
             _ => {
-                let failure = Failure { filter: String::new(), reason: FailureReason::Timeout, text: String::new() };
+                let failure = Failure {
+                    filter: String::new(),
+                    window: None,
+                    reason: FailureReason::Timeout,
+                    text: String::new(),
+                };
                 failed.add(FailedGroup::new(false, items, vec![failure], 100, 1));
             }
         }

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nostr::event::EventId;
-use sync_core::link::{CheckJob, Checked, LinkCommand, LinkConfig, LinkOutput, RelayLink, Token};
+use sync_core::link::{CheckJob, Checked, LinkCommand, LinkConfig, LinkOutput, RelayLink, RelayMemory, Token};
 use sync_core::manager::ManagerInput;
-use sync_core::store::{EventStore, FeedSeq, IntakeOutcome, StoreError, Submission};
+use sync_core::model::RelayUrl;
+use sync_core::store::{EventStore, FeedSeq, IntakeOutcome, StateWrite, StoreError, Submission};
 use sync_core::strategy::Direction;
 use sync_core::transport::{Fault, FaultKind};
 
@@ -32,6 +33,7 @@ pub(super) struct Peer {
     unheard: Vec<String>,
     jobs: VecDeque<CheckJob>,
     offered: Vec<EventId>,
+    state: Vec<StateWrite>,
     handing_over: bool,
     bytes_waiting: usize,
     owed: usize,
@@ -71,6 +73,7 @@ impl Sim {
             dry_run: false,
             rate_limit_cooldown_ms: self.plan.manager.health.rate_limit_cooldown_ms,
             max_future_s: 900,
+            memory: self.memory_of(&relay),
             seed: self.seed,
         };
         let peer = Peer {
@@ -81,6 +84,7 @@ impl Sim {
             unheard: Vec::new(),
             jobs: VecDeque::new(),
             offered: Vec::new(),
+            state: Vec::new(),
             handing_over: false,
             bytes_waiting: 0,
             owed: 0,
@@ -99,6 +103,15 @@ impl Sim {
         }
         self.relay_speaks(wire.relay);
         self.take(ManagerInput::Connected { relay, profile });
+    }
+
+    /// What the store remembers of a relay.
+    fn memory_of(&self, relay: &RelayUrl) -> RelayMemory {
+        let prefix = RelayMemory::prefix(relay);
+        let [coverage, remembered] =
+            RelayMemory::TABLES.map(|table| self.store.read_state_of(table, &prefix).unwrap_or_default());
+        let overlap = self.plan.manager.catch_up_overlap_ms / 1000;
+        RelayMemory::restore(relay, coverage, remembered, overlap, self.unix())
     }
 
     fn peer(&mut self, wire: Wire) -> Option<&mut Peer> {
@@ -282,6 +295,10 @@ impl Sim {
                 let Some(peer) = self.peer(wire) else { return };
                 peer.offered.extend(ids);
             }
+            LinkOutput::Persist(writes) => {
+                let Some(peer) = self.peer(wire) else { return };
+                peer.state.extend(writes);
+            }
             LinkOutput::BatchDone(report) => {
                 let feed_head = self.store.feed_head().unwrap_or(FeedSeq::MAX);
                 self.report(wire, ManagerInput::BatchDone { relay, report, feed_head });
@@ -310,7 +327,7 @@ impl Sim {
     fn hand_on(&mut self, wire: Wire) {
         let at = self.later(self.plan.slow / 4);
         let Some(peer) = self.peer(wire) else { return };
-        let waits = !peer.jobs.is_empty() || !peer.offered.is_empty();
+        let waits = !peer.jobs.is_empty() || !peer.offered.is_empty() || !peer.state.is_empty();
         if waits && peer.ending.is_none() && !std::mem::replace(&mut peer.handing_over, true) {
             self.put(at, Inner::HandOver(wire));
         }
@@ -329,6 +346,7 @@ impl Sim {
         }
         let jobs: Vec<CheckJob> = peer.jobs.drain(..peer.jobs.len().min(most)).collect();
         let offered = std::mem::take(&mut peer.offered);
+        let state = std::mem::take(&mut peer.state);
         peer.owed += 1;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let (mut answers, mut tokens, mut events) = (Vec::new(), Vec::new(), Vec::new());
@@ -342,14 +360,14 @@ impl Sim {
         }
         let answered = self.later(self.plan.slow / 4);
         self.put(answered, Inner::Checked(wire, answers));
-        if events.is_empty() && offered.is_empty() {
+        if events.is_empty() && offered.is_empty() && state.is_empty() {
             self.put(answered, Inner::Settled(wire, bytes, Vec::new()));
         } else {
             let took = self.dice.within(1, self.plan.slow);
             let Some(process) = &mut self.process else { return };
             process.writer_free = process.writer_free.max(answered) + took;
             let at = process.writer_free;
-            let submission = Submission { events, offered, relay: Some(relay), now };
+            let submission = Submission { events, offered, relay: Some(relay), state, now };
             self.put(at, Inner::Commit(wire, bytes, tokens, submission));
         }
         self.hand_on(wire);
@@ -431,8 +449,13 @@ impl Sim {
         }
         let Some(fault) = peer.ending.clone() else { return };
         let reason = fault.as_ref().map_or_else(|| "closed by us".to_owned(), |fault| fault.text.clone());
-        peer.link.lost(&reason);
+        let (now, store) = (self.now(), Arc::clone(&self.store));
+        let Some(peer) = self.peer(wire) else { return };
+        peer.link.lost(&reason, &*store, now);
         self.work(wire);
+        let state = self.peer(wire).map(|peer| std::mem::take(&mut peer.state)).unwrap_or_default();
+        // What a full store doesn't take costs time alone.
+        let _ = store.write_state(state);
         let at = self.told_at(wire);
         self.put(at, Inner::Ended(wire, fault));
     }

@@ -218,19 +218,19 @@ fn happenings(dice: &mut Dice, relays: usize, peace: u64) -> Vec<(u64, Happening
 
 /// Random numbers, as a plan wants them.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(pub(super) Jitter);
+pub(crate) struct Dice(pub(crate) Jitter);
 
 impl Dice {
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.0.between(0, end.max(1) as u64 - 1)).unwrap_or_default()
     }
 
-    pub(super) fn within(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn within(&mut self, low: u64, high: u64) -> u64 {
         self.0.between(low, high.max(low))
     }
 
-    pub(super) fn one_in(&mut self, count: usize) -> bool {
+    pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 }

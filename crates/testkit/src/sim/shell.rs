@@ -69,6 +69,7 @@ pub(super) struct Process {
     told: Option<u64>,
     feed_waits: bool,
     persist_at: u64,
+    unwritten: Vec<StateWrite>,
     pub(super) writer_free: u64,
 }
 
@@ -128,7 +129,7 @@ impl Sim {
                 self.broke(format!("busy without end: {} steps, {at_once} of them at this moment", self.summary.steps));
             }
             if let Some(text) = self.broken.take() {
-                return Err(Broken { seed: self.seed, at_ms: self.ms, text });
+                return Err(Broken { command: "--seed", seed: self.seed, at_ms: self.ms, text });
             }
             if self.done {
                 self.summary.virtual_ms = self.ms;
@@ -136,7 +137,12 @@ impl Sim {
                 return Ok(self.summary);
             }
         }
-        Err(Broken { seed: self.seed, at_ms: self.ms, text: "nothing is going to happen any more".to_owned() })
+        Err(Broken {
+            command: "--seed",
+            seed: self.seed,
+            at_ms: self.ms,
+            text: "nothing is going to happen any more".to_owned(),
+        })
     }
 
     /// The moment as relays and the store see it.
@@ -215,8 +221,14 @@ impl Sim {
             Inner::Commit(wire, bytes, tokens, submission) => self.commit(wire, bytes, &tokens, submission),
             Inner::Settled(wire, bytes, outcomes) => self.settled(wire, bytes, outcomes),
             Inner::Persist(writes) => {
-                // Records that could not be written are written again with the relay's next change.
-                let _ = self.store.write_state(writes);
+                let Some(process) = &mut self.process else { return };
+                // What could not be written is written with the next records, the last version of each.
+                let renews = |older: &StateWrite| writes.iter().any(|w| (w.table, &w.key) == (older.table, &older.key));
+                process.unwritten.retain(|older| !renews(older));
+                process.unwritten.extend(writes);
+                if self.store.write_state(process.unwritten.clone()).is_ok() {
+                    process.unwritten.clear();
+                }
             }
             Inner::Ended(wire, fault) => {
                 if let Some(process) = &mut self.process {
@@ -314,6 +326,7 @@ impl Sim {
             told: None,
             feed_waits: true,
             persist_at: 0,
+            unwritten: Vec::new(),
             writer_free: 0,
         });
         self.tell(|| "the process starts");

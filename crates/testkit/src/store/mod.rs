@@ -204,7 +204,7 @@ impl EventStore for MemoryStore {
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
-        let Submission { events, offered, relay, now } = submission;
+        let Submission { events, offered, relay, state, now } = submission;
         let outcomes = self.write(|txn, policy| {
             intake::sweep(txn, policy, &self.config, now, usize::MAX)?;
             for id in &offered {
@@ -212,6 +212,9 @@ impl EventStore for MemoryStore {
             }
             events.iter().map(|event| intake::take(txn, policy, &self.config, event, relay.as_ref(), now)).collect()
         });
+        if outcomes.is_ok() {
+            self.inner().state.write_records(state);
+        }
         reply(outcomes);
         Ok(())
     }
@@ -225,8 +228,9 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
-    fn read_state(&self, table: StateTable) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        Ok(self.inner().state.records(table))
+    fn read_state_of(&self, table: StateTable, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let records = self.inner().state.records(table);
+        Ok(records.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect())
     }
 
     fn feed(&self, after: FeedSeq, max: usize) -> Result<FeedPage, StoreError> {

@@ -223,7 +223,7 @@ impl Submitter<'_> {
             self.count(&reply)?;
         }
         let (answer, reply) = sync_channel(1);
-        let submission = Submission { events: checked.events, offered: Vec::new(), relay: None, now: now() };
+        let submission = Submission { events: checked.events, now: now(), ..Submission::default() };
         // The queue holds its one answer, so the writer is never kept waiting.
         self.store.submit(submission, Box::new(move |result| drop(answer.send(result))))?;
         self.waiting.push_back(reply);

@@ -74,7 +74,7 @@ fn a_lost_connection_reports_every_batch() {
     let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![req(1)]]])]);
     bench.batch(1, vec![Filter::new()]);
     bench.batch(2, vec![Filter::new()]);
-    bench.link.lost("reset by peer");
+    bench.link.lost("reset by peer", &bench.local, bench.now);
     let mut lost = 0;
     while let Some(output) = bench.link.poll() {
         let LinkOutput::BatchDone(report) = output else { panic!("nothing is sent any more") };
@@ -111,6 +111,10 @@ fn a_set_comparison_is_verified_after_ingest() {
     let sent = bench.take_sent();
     let again = sent.iter().find(|frame| frame[0] == "NEG-OPEN").expect("a verification round");
     bench.relay_says(json!(["NEG-MSG", text(&again[1]), "61"]));
+    assert!(bench.reports.is_empty(), "not before the relay has shown that it left nothing out");
+    let probe = bench.take_sent().into_iter().find(|frame| frame[0] == "REQ").expect("a probe");
+    assert_eq!(probe[2]["until"], 0, "below the oldest event that was needed");
+    bench.relay_says(json!(["EOSE", probe[1]]));
     assert_eq!(bench.reports[0].outcome, BatchOutcome::Confirmed);
     let opened = strategy.opened.lock().expect("lock");
     let (first, second) = (opened[0].window, opened[1].window);
@@ -158,6 +162,7 @@ fn what_came_meanwhile_is_not_asked_for_by_id() {
         items: PendingItems::default(),
         caused_by: None,
         strategies: None,
+        run_since: None,
     };
     bench.command(LinkCommand::Batch(request.clone()));
     let asked: Vec<Filter> = strategy.opened.lock().expect("lock").iter().map(|opened| opened.filter.clone()).collect();

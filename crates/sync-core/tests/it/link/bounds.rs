@@ -90,7 +90,7 @@ proptest! {
         }
         // The scripts have no timeouts of their own: a silent relay is then a lost connection.
         bench.pass(3_600_000);
-        bench.link.lost("gone");
+        bench.link.lost("gone", &bench.local, bench.now);
         while let Some(output) = bench.link.poll() {
             if let LinkOutput::BatchDone(report) = output {
                 bench.reports.push(*report);

@@ -14,7 +14,7 @@ use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use nostr::key::PublicKey;
 use serde_json::{Value, json};
-use sync_core::link::{Checked, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
+use sync_core::link::{Checked, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink, RelayMemory};
 use sync_core::model::{
     BatchReason, BatchReport, BatchRequest, FailureReason, Layer, PendingItems, RelayUrl, SyncMethod,
 };
@@ -175,6 +175,7 @@ impl Bench {
             dry_run: false,
             rate_limit_cooldown_ms: 65_000,
             max_future_s: 900,
+            memory: RelayMemory::default(),
             seed: 1,
         });
         Self {
@@ -204,6 +205,7 @@ impl Bench {
             items: PendingItems::default(),
             caused_by: None,
             strategies: None,
+            run_since: None,
         }));
     }
 

@@ -117,7 +117,8 @@ fn a_full_store_takes_nothing_and_loses_nothing() {
     take(&store, &waiting);
     store.set_full(true);
     let (tell, told_outcome) = std::sync::mpsc::channel();
-    let submission = Submission { events: vec![root.clone()], offered: Vec::new(), relay: Some(relay(1)), now: NOW };
+    let submission =
+        Submission { events: vec![root.clone()], relay: Some(relay(1)), now: NOW, ..Submission::default() };
     let reply = move |outcome| tell.send(outcome).expect("somebody listens");
     store.submit(submission.clone(), Box::new(reply)).expect("open");
     assert!(matches!(told_outcome.recv(), Ok(Err(StoreError::Full(_)))));

@@ -1,0 +1,389 @@
+//! What outlives a connection to one relay: which windows are drained in the run that isn't finished, what strategies asked
+//! to remember, and what was learnt of the windows that it takes (SPEC §7).
+//!
+//! Coverage belongs to a run: a fresh start, a stale reconnect, the daily sync. What an older run drained says nothing
+//! of what was published since with an older date. A record holds for every filter that its own filter includes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nostr::filter::Filter;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::part::MAX_COVERED;
+use super::windows::{Learnt, merged};
+use crate::lifecycle::relay_key;
+use crate::model::{RelayUrl, SyncMethod};
+use crate::store::{StateRecord, StateTable, StateWrite};
+use crate::strategy::Window;
+
+/// Filters whose coverage is kept for one relay: what is forgotten is asked for again.
+const MAX_FILTERS: usize = 4_096;
+/// Dense seconds that are kept for one filter.
+const MAX_DENSE: usize = 256;
+/// Bytes that a strategy may have remembered of one relay.
+const MAX_REMEMBERED: usize = 4_096;
+
+/// What a record holds for beside its filter: what a service's own rules kept out is not here for somebody who wants
+/// everything, and what was not offered is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Scope {
+    /// What is drained was offered to the relay, too.
+    pub(super) up: bool,
+    /// A person asked for it, whatever the service's rules are.
+    pub(super) free: bool,
+}
+
+/// A filter's drained windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CoverageRow {
+    /// Without times and limit.
+    filter: Filter,
+    scope: Scope,
+    /// When the run began, and when this was last written: unix seconds.
+    began: u64,
+    touched: u64,
+    windows: Vec<(u64, u64)>,
+    /// Seconds that hold more than is shown of them at once: they are asked for after everything else.
+    /// How much was shown of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dense: Vec<(u64, u64)>,
+}
+
+/// What is known of a relay under one strategy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct StrategyRow {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remembered: Vec<u8>,
+    #[serde(flatten)]
+    learnt: Learnt,
+}
+
+/// What is remembered of one relay. Changes are told by [`RelayMemory::take_writes`]; none of them is needed for anything
+/// but time, so they may be written late, and never before the events that they speak of.
+#[derive(Debug, Clone, Default)]
+pub struct RelayMemory {
+    key: String,
+    coverage: BTreeMap<String, CoverageRow>,
+    strategies: BTreeMap<String, StrategyRow>,
+    changed: BTreeSet<(StateTable, String)>,
+    /// Records that could not be read and are left out, one line each: for the log.
+    pub problems: Vec<String>,
+}
+
+impl RelayMemory {
+    /// The tables whose records [`RelayMemory::restore`] wants, those of the relay alone: their keys begin with
+    /// [`RelayMemory::prefix`].
+    pub const TABLES: [StateTable; 2] = [StateTable::Coverage, StateTable::Remembered];
+
+    /// What the keys of a relay's records begin with.
+    pub fn prefix(relay: &RelayUrl) -> Vec<u8> {
+        format!("{}#", relay_key(relay)).into_bytes()
+    }
+
+    /// From the relay's records in the tables of [`RelayMemory::TABLES`]. What was drained later than `overlap_s` before a
+    /// record was last written counts as open: what was published while nobody was connected has about that date. `now`:
+    /// unix seconds.
+    pub fn restore(
+        relay: &RelayUrl,
+        coverage: Vec<StateRecord>,
+        remembered: Vec<StateRecord>,
+        overlap_s: u64,
+        now: u64,
+    ) -> Self {
+        let mut memory = Self { key: relay_key(relay), ..Self::default() };
+        for (key, value) in coverage {
+            let name = memory.name(&key);
+            let Some(mut row) = memory.read::<CoverageRow>(&name, &value) else { continue };
+            let last = row.touched.saturating_sub(overlap_s);
+            for (_, until) in &mut row.windows {
+                *until = last.min(*until);
+            }
+            row.windows.retain(|(since, until)| since <= until);
+            memory.coverage.insert(name, row);
+        }
+        for (key, value) in remembered {
+            let name = memory.name(&key);
+            if let Some(mut row) = memory.read::<StrategyRow>(&name, &value) {
+                row.learnt = row.learnt.current(now);
+                memory.strategies.insert(name, row);
+            }
+        }
+        memory
+    }
+
+    /// A key without the relay's prefix.
+    fn name(&self, key: &[u8]) -> String {
+        String::from_utf8_lossy(key.get(self.key.len() + 1..).unwrap_or_default()).into_owned()
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&mut self, name: &str, value: &[u8]) -> Option<T> {
+        let read = serde_json::from_slice(value);
+        read.map_err(|error| self.problems.push(format!("the record {}#{name} can't be read: {error}", self.key))).ok()
+    }
+
+    /// Forgets what was drained by runs that began before `since`, or, by a clock that was set back, after `now`.
+    pub(super) fn begin_run(&mut self, since: u64, now: u64) {
+        let current = |row: &CoverageRow| (since..=now).contains(&row.began);
+        let old: Vec<String> =
+            self.coverage.iter().filter(|(_, row)| !current(row)).map(|(name, _)| name.clone()).collect();
+        for name in old {
+            self.coverage.remove(&name);
+            self.changed.insert((StateTable::Coverage, name));
+        }
+    }
+
+    /// `filter` (without times) cut by what is drained of it: filters that match together what it matches, each with the
+    /// windows that needn't be asked for. A filter whose items were drained as parts of different filters is asked for in
+    /// as many.
+    pub(super) fn covered(&self, filter: &Filter, scope: Scope) -> Vec<(Filter, Vec<Window>)> {
+        let (mut out, mut rest) = (Vec::new(), Some(filter.clone()));
+        for row in self.coverage.values().filter(|row| row.scope == scope && !row.windows.is_empty()) {
+            let Some(open) = rest.take() else { break };
+            match share(&open, &row.filter) {
+                Some((known, left)) => {
+                    let windows = row.windows.iter().map(|(since, until)| Window { since: *since, until: *until });
+                    out.push((known, windows.collect()));
+                    rest = left;
+                }
+                None => rest = Some(open),
+            }
+        }
+        out.extend(rest.map(|rest| (rest, Vec::new())));
+        out
+    }
+
+    /// Takes note that `windows` are drained of `filter` (without times), by a batch that began at `began`.
+    pub(super) fn drained(&mut self, filter: &Filter, scope: Scope, windows: &[Window], began: u64, now: u64) {
+        let name = coverage_name(filter, scope);
+        if !self.coverage.contains_key(&name) && self.coverage.len() >= MAX_FILTERS {
+            return;
+        }
+        let row = self.coverage.entry(name.clone()).or_insert_with(|| CoverageRow {
+            filter: filter.clone(),
+            scope,
+            began,
+            touched: now,
+            windows: Vec::new(),
+            dense: Vec::new(),
+        });
+        let known = row.windows.iter().map(|(since, until)| Window { since: *since, until: *until });
+        let all = merged(known.chain(windows.iter().copied()).collect(), MAX_COVERED);
+        row.windows = all.into_iter().map(|window| (window.since, window.until)).collect();
+        row.touched = now;
+        self.changed.insert((StateTable::Coverage, name));
+    }
+
+    /// Takes note of a second of `filter` (without times), of which `shown` events were shown at once: it is to be asked for
+    /// after everything else.
+    pub(super) fn dense(&mut self, filter: &Filter, scope: Scope, (second, shown): (u64, u64), began: u64, now: u64) {
+        self.drained(filter, scope, &[], began, now);
+        let Some(row) = self.coverage.get_mut(&coverage_name(filter, scope)) else { return };
+        match row.dense.iter().position(|(known, _)| *known == second) {
+            Some(at) => row.dense[at].1 = shown.max(row.dense[at].1),
+            None if row.dense.len() < MAX_DENSE => row.dense.push((second, shown)),
+            None => {}
+        }
+    }
+
+    /// The seconds that are to be asked for after everything else, with how much was shown of them at once.
+    pub(super) fn dense_seconds(&self, filter: &Filter, scope: Scope) -> BTreeMap<u64, u64> {
+        let row = self.coverage.get(&coverage_name(filter, scope));
+        row.into_iter().flat_map(|row| row.dense.iter().copied()).collect()
+    }
+
+    /// The run is finished as far as `filter` (without times) goes.
+    pub(super) fn finished(&mut self, filter: &Filter, scope: Scope) {
+        let done = |row: &CoverageRow| row.scope == scope && includes(filter, &row.filter);
+        let names: Vec<String> =
+            self.coverage.iter().filter(|(_, row)| done(row)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.coverage.remove(&name);
+            self.changed.insert((StateTable::Coverage, name));
+        }
+    }
+
+    pub(super) fn remembered(&self, strategy: &SyncMethod) -> &[u8] {
+        self.strategies.get(strategy.as_str()).map_or(&[], |row| &row.remembered)
+    }
+
+    /// Keeps what a strategy wants remembered; `false` where that is too much, and nothing is kept.
+    pub(super) fn remember(&mut self, strategy: &SyncMethod, bytes: Vec<u8>) -> bool {
+        if bytes.len() > MAX_REMEMBERED {
+            return false;
+        }
+        self.change(strategy, |row| row.remembered = bytes);
+        true
+    }
+
+    pub(super) fn learnt(&self, strategy: &SyncMethod) -> Learnt {
+        self.strategies.get(strategy.as_str()).map(|row| row.learnt).unwrap_or_default()
+    }
+
+    pub(super) fn learn(&mut self, strategy: &SyncMethod, learnt: Learnt) {
+        self.change(strategy, |row| row.learnt = learnt);
+    }
+
+    fn change(&mut self, strategy: &SyncMethod, change: impl FnOnce(&mut StrategyRow)) {
+        let row = self.strategies.entry(strategy.as_str().to_owned()).or_default();
+        let before = row.clone();
+        change(row);
+        if *row != before {
+            self.changed.insert((StateTable::Remembered, strategy.as_str().to_owned()));
+        }
+    }
+
+    /// The records that changed since the last call.
+    pub(super) fn take_writes(&mut self) -> Vec<StateWrite> {
+        std::mem::take(&mut self.changed)
+            .into_iter()
+            .map(|(table, name)| {
+                let value = match table {
+                    StateTable::Coverage => self.coverage.get(&name).and_then(|row| serde_json::to_vec(row).ok()),
+                    _ => self.strategies.get(&name).and_then(|row| serde_json::to_vec(row).ok()),
+                };
+                StateWrite { table, key: format!("{}#{name}", self.key).into_bytes(), value }
+            })
+            .collect()
+    }
+}
+
+/// One record for each filter and direction. A hash: filters are long.
+fn coverage_name(filter: &Filter, scope: Scope) -> String {
+    let json = serde_json::to_vec(filter).unwrap_or_default();
+    let digest = Sha256::digest([json, vec![u8::from(scope.up), u8::from(scope.free)]].concat());
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What of `filter` `known` matches as well, and what is left of it; `None` where they share nothing, or where what is
+/// left would be no single filter.
+fn share(filter: &Filter, known: &Filter) -> Option<(Filter, Option<Filter>)> {
+    let (mut both, mut left) = (filter.clone(), filter.clone());
+    let mut cuts = 0;
+    if filter.search != known.search || known.generic_tags.keys().any(|tag| !filter.generic_tags.contains_key(tag)) {
+        return None;
+    }
+    cuts += cut(&filter.ids, &known.ids, &mut both.ids, &mut left.ids)?;
+    cuts += cut(&filter.kinds, &known.kinds, &mut both.kinds, &mut left.kinds)?;
+    cuts += cut(&filter.authors, &known.authors, &mut both.authors, &mut left.authors)?;
+    for (tag, values) in &filter.generic_tags {
+        let known = known.generic_tags.get(tag).cloned();
+        let (mut of_both, mut of_left) = (None, None);
+        let values = Some(values.clone());
+        let cut = cut(&values, &known, &mut of_both, &mut of_left)?;
+        if cut > 0 {
+            both.generic_tags.insert(*tag, of_both?);
+            left.generic_tags.insert(*tag, of_left?);
+        }
+        cuts += cut;
+    }
+    match cuts {
+        0 => Some((both, None)),
+        1 => Some((both, Some(left))),
+        _ => None,
+    }
+}
+
+/// Cuts one list: 0 where `known` holds all of it, 1 where it holds some, `None` where it holds none, or where all
+/// values are asked for and `known` holds only some.
+fn cut<T: Ord + Clone>(
+    asked: &Option<BTreeSet<T>>,
+    known: &Option<BTreeSet<T>>,
+    both: &mut Option<BTreeSet<T>>,
+    left: &mut Option<BTreeSet<T>>,
+) -> Option<u32> {
+    let Some(known) = known else { return Some(0) };
+    let asked = asked.as_ref()?;
+    let (shared, rest): (BTreeSet<T>, BTreeSet<T>) = asked.iter().cloned().partition(|value| known.contains(value));
+    match (shared.is_empty(), rest.is_empty()) {
+        (_, true) => Some(0),
+        (true, false) => None,
+        (false, false) => {
+            (*both, *left) = (Some(shared), Some(rest));
+            Some(1)
+        }
+    }
+}
+
+/// Whether everything that `inner` matches is matched by `outer`.
+fn includes(outer: &Filter, inner: &Filter) -> bool {
+    matches!(share(inner, outer), Some((_, None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use nostr::event::Kind;
+    use nostr::filter::SingleLetterTag;
+
+    use super::*;
+
+    fn kinds(kinds: impl IntoIterator<Item = u16>) -> Filter {
+        Filter::new().kinds(kinds.into_iter().map(Kind::from_u16))
+    }
+
+    fn memory() -> RelayMemory {
+        RelayMemory::restore(&relay(), Vec::new(), Vec::new(), 900, 0)
+    }
+
+    fn relay() -> RelayUrl {
+        RelayUrl::parse("wss://relay.example").expect("valid")
+    }
+
+    const DOWN: Scope = Scope { up: false, free: false };
+    const BOTH: Scope = Scope { up: true, free: false };
+    const WINDOW: Window = Window { since: 10, until: 19 };
+
+    #[test]
+    fn a_record_holds_for_every_filter_that_it_includes() {
+        let mut memory = memory();
+        memory.drained(&kinds([1, 2]), DOWN, &[WINDOW], 5, 50);
+        assert_eq!(memory.covered(&kinds([2]), DOWN), [(kinds([2]), vec![WINDOW])]);
+        assert_eq!(memory.covered(&kinds([2]), BOTH), [(kinds([2]), vec![])]);
+        assert_eq!(memory.covered(&Filter::new(), DOWN), [(Filter::new(), vec![])]);
+        assert_eq!(memory.covered(&kinds([3]), DOWN), [(kinds([3]), vec![])]);
+        let tagged = kinds([1]).custom_tags(SingleLetterTag::LOWERCASE_T, ["x"]);
+        assert_eq!(memory.covered(&tagged, DOWN), [(tagged.clone(), vec![WINDOW])]);
+    }
+
+    #[test]
+    fn a_filter_that_grew_is_cut_into_what_was_drained_and_what_is_new() {
+        let mut memory = memory();
+        memory.drained(&kinds([1, 2]), DOWN, &[WINDOW], 5, 50);
+        let cut = memory.covered(&kinds([1, 2, 3]), DOWN);
+        assert_eq!(cut, [(kinds([1, 2]), vec![WINDOW]), (kinds([3]), vec![])]);
+        memory.finished(&kinds([1, 2, 3]), DOWN);
+        assert_eq!(memory.covered(&kinds([1, 2]), DOWN), [(kinds([1, 2]), vec![])]);
+    }
+
+    #[test]
+    fn records_come_back_but_for_their_newest_minutes_and_older_runs_are_forgotten() {
+        let mut memory = memory();
+        memory.drained(&kinds([1]), DOWN, &[Window { since: 0, until: 9_999 }], 5, 10_000);
+        assert!(memory.remember(&SyncMethod::new("req"), vec![7]));
+        let writes = memory.take_writes();
+        assert_eq!(writes.len(), 2);
+        assert!(memory.take_writes().is_empty());
+        let rows = |table| {
+            let of = writes.iter().filter(|write| write.table == table);
+            of.map(|write| (write.key.clone(), write.value.clone().expect("a value"))).collect::<Vec<_>>()
+        };
+        assert!(writes.iter().all(|write| write.key.starts_with(&RelayMemory::prefix(&relay()))));
+        let mut again =
+            RelayMemory::restore(&relay(), rows(StateTable::Coverage), rows(StateTable::Remembered), 900, 10_000);
+        assert!(again.problems.is_empty());
+        assert_eq!(again.covered(&kinds([1]), DOWN)[0].1, [Window { since: 0, until: 9_100 }]);
+        assert_eq!(again.remembered(&SyncMethod::new("req")), [7]);
+        again.begin_run(5, 10_000);
+        assert!(again.take_writes().is_empty());
+        again.begin_run(6, 10_000);
+        assert_eq!(again.take_writes().iter().filter(|write| write.value.is_none()).count(), 1);
+        assert!(again.covered(&kinds([1]), DOWN)[0].1.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_told_and_left_out() {
+        let key = [RelayMemory::prefix(&relay()), b"x".to_vec()].concat();
+        let memory = RelayMemory::restore(&relay(), vec![(key, b"{".to_vec())], Vec::new(), 0, 0);
+        assert_eq!((memory.problems.len(), memory.coverage.len()), (1, 0));
+    }
+}

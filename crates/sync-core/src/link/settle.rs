@@ -1,0 +1,288 @@
+//! What follows when a piece's session has ended and all that it brought up is settled: a verification round, a probe,
+//! a look for what wasn't served, the claim that its window is drained; and the ends of parts and batches.
+
+use super::machine::RelayLink;
+use super::memory::Scope;
+use super::narrow;
+use super::part::Carried;
+use super::piece::{At, Dense, Span, Stage};
+use super::windows::{gaps, merged};
+use super::{LinkNotice, LinkOutput};
+use crate::model::{BatchId, BatchOutcome, BatchReport, FailureReason, FilterCoverage, Layer, RelayUrl};
+use crate::store::LocalSets;
+use crate::strategy::Window;
+use crate::time::Now;
+
+/// Verification rounds of one piece (SPEC §7).
+const MAX_VERIFICATIONS: u32 = 2;
+/// Windows of one piece that are read for ids that weren't served.
+const MAX_CHASES: usize = 16;
+/// How often coverage is told, milliseconds.
+const TELL_EVERY_MS: u64 = 1_000;
+
+impl RelayLink {
+    /// Moves on pieces whose sessions have ended, and ends parts and batches that are done.
+    pub(super) fn conclude(&mut self, local: &dyn LocalSets, now: Now) {
+        self.claim_drained(now);
+        for at in self.places() {
+            let Some(piece) = self.piece(at) else { continue };
+            match piece.stage {
+                Stage::Settling if piece.is_settled() => self.settle(at, local, now),
+                Stage::Probing if piece.is_settled() && piece.to_probe.is_empty() => self.probed(at, local, now),
+                _ => {}
+            }
+        }
+        let done: Vec<BatchId> = self
+            .batches
+            .iter()
+            .filter(|(_, carried)| carried.parts.iter().all(super::part::Part::is_done))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in done {
+            if let Some(carried) = self.batches.remove(&id) {
+                self.report(carried, local);
+            }
+        }
+        self.tell_coverage(now);
+    }
+
+    /// Takes over the claims that have become true in the meantime: page by page where a strategy reads.
+    pub(super) fn claim_drained(&mut self, now: Now) {
+        // What is drained in both directions is known at the end alone.
+        if self.config.direction.up() {
+            return;
+        }
+        for at in self.places() {
+            let Some(place) = self.piece(at).map(|piece| piece.span.strategy) else { continue };
+            // What was compared is drained when everything that follows from it has been done, too.
+            if !self.compares(at.batch, place) {
+                let ripe = self.piece(at).map(|piece| piece.ripe(false)).unwrap_or_default();
+                self.claim(at, ripe, now);
+            }
+        }
+    }
+
+    /// Everything of `windows` is here that the relay shows for a piece's filter.
+    fn claim(&mut self, at: At, windows: Vec<Window>, now: Now) {
+        if windows.is_empty() {
+            return;
+        }
+        // A share of a second says nothing of the whole filter, and a look for ids that aren't served doesn't bring them.
+        let plain = self.piece(at).is_none_or(|piece| piece.span.share_of.is_none() && !piece.span.chase);
+        if plain {
+            self.cover(at, &windows, now);
+        }
+    }
+
+    /// `windows` of a part's filter are drained, and everything of them is stored.
+    fn cover(&mut self, at: At, windows: &[Window], now: Now) {
+        let scope = self.scope(at.batch);
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        let (run, begun, part) = (carried.request.run_since, carried.begun, &mut carried.parts[at.part]);
+        part.cover(windows.iter().copied());
+        if run.is_some() && !self.config.dry_run {
+            self.memory.drained(&part.filter, scope, windows, begun, now.unix_s);
+        }
+        self.to_tell.insert(at.batch);
+    }
+
+    pub(super) fn scope(&self, batch: BatchId) -> Scope {
+        let free = self.batches.get(&batch).is_some_and(|carried| carried.request.layer == Layer::Free);
+        Scope { up: self.config.direction.up(), free }
+    }
+
+    /// Everything that a piece's session brought up is settled.
+    fn settle(&mut self, at: At, local: &dyn LocalSets, now: Now) {
+        let fetches = self.config.direction.down() && !self.config.dry_run;
+        let Some(piece) = self.piece(at) else { return };
+        if piece.handed_on {
+            return self.end_piece(at);
+        }
+        let (place, failed, fresh) = (piece.span.strategy, piece.failed, piece.fresh_needs);
+        let verifies = piece.verifications;
+        let compares = self.compares(at.batch, place);
+        if compares && fetches && fresh > 0 && !failed {
+            if verifies < MAX_VERIFICATIONS {
+                if let Some(piece) = self.piece(at) {
+                    piece.verifications += 1;
+                    piece.stage = Stage::Waiting;
+                }
+                return self.touch();
+            }
+            let text = format!("the second verification round still found {fresh} new ids");
+            return self.fall_back(at, FailureReason::Protocol, &text, false);
+        }
+        self.chase(at);
+        if compares && self.needs_probe(at) {
+            return self.begin_probe(at);
+        }
+        self.finish(at, local, now);
+    }
+
+    pub(super) fn compares(&self, batch: BatchId, place: usize) -> bool {
+        self.strategy_at(batch, place).is_some_and(|at| self.config.strategies[at].descriptor().compares_sets)
+    }
+
+    /// Ids that were offered and not served are looked for once more, by reading the narrow windows that showed them.
+    fn chase(&mut self, at: At) {
+        let Some(carried) = self.batches.get(&at.batch) else { return };
+        let reads =
+            |at: &usize| !self.unsupported.contains(at) && !self.config.strategies[*at].descriptor().compares_sets;
+        let reader = carried.order.iter().position(reads);
+        let Some(part) = self.part(at) else { return };
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        // Whoever named them has read the window itself otherwise.
+        let reader = reader.filter(|reader| *reader != piece.span.strategy);
+        if piece.suspects.is_empty() || piece.span.chase {
+            return;
+        }
+        let fresh = piece.suspects.iter().filter(|(id, _)| !part.suspects.contains(id));
+        let (ids, windows): (Vec<_>, Vec<_>) = fresh.map(|(id, within)| (*id, *within)).unzip();
+        let filter = piece.span.filter.clone();
+        part.suspects.extend(ids);
+        if let Some(strategy) = reader {
+            let narrow = merged(windows, MAX_CHASES).into_iter();
+            let span =
+                |window| Span { filter: filter.clone(), window, strategy, share_of: None, chase: true, seen: None };
+            part.todo.extend(narrow.map(span));
+        }
+    }
+
+    /// The piece has done what it can: its window is drained, but for what is known to be missing of it.
+    pub(super) fn finish(&mut self, at: At, local: &dyn LocalSets, now: Now) {
+        let relay = self.config.relay.clone();
+        let Some(piece) = self.piece(at) else { return };
+        let span = piece.span.clone();
+        let undecided = piece.undecided.map(|second| Window { since: second, until: second });
+        let missing: Vec<Window> = piece.suspects.values().copied().chain(undecided).collect();
+        let ripe = piece.ripe(true);
+        let (dense, records) = (std::mem::take(&mut piece.dense), piece.records());
+        // What isn't served keeps a second from being whole.
+        let failed = piece.failed || !piece.suspects.is_empty();
+        let counts = span.seen.filter(|_| !piece.stood_for);
+        let seen = counts.map(|question| (question, records.max(piece.shown.len() as u64)));
+        let claims: Vec<Window> = ripe.into_iter().flat_map(|window| gaps(window, &missing)).collect();
+        self.claim(at, claims, now);
+        if let Some(strategy) = self.strategy_at(at.batch, span.strategy) {
+            let name = self.config.strategies[strategy].descriptor().name.clone();
+            let mut learnt = self.memory.learnt(&name);
+            if let Some(part) = self.part(at)
+                && !span.chase
+                && span.share_of.is_none()
+            {
+                part.pace.grow(span.window, records, &mut learnt);
+            }
+            self.memory.learn(&name, learnt);
+        }
+        let mut shares = false;
+        for dense in dense.into_iter().filter(|_| !span.chase) {
+            match self.split_dense(at, dense, &relay, local) {
+                true => shares = true,
+                // Nothing narrower can be asked, and nothing says that there is more.
+                false if !dense.certain && span.share_of.is_none() => {
+                    let second = Window { since: dense.second, until: dense.second };
+                    self.cover(at, &[second], now);
+                }
+                false => {}
+            }
+        }
+        let Some(part) = self.part(at) else { return };
+        if let Some(second) = span.share_of
+            && !shares
+            && part.share_ended(second, failed, seen) == Some(true)
+        {
+            self.cover(at, &[Window { since: second, until: second }], now);
+        }
+        self.end_piece(at);
+    }
+
+    /// A second holds more than was shown of it, or may: narrower filters ask for it, by the filter's own values, then by
+    /// those that were seen. Returns whether there are any.
+    fn split_dense(&mut self, at: At, dense: Dense, relay: &RelayUrl, local: &dyn LocalSets) -> bool {
+        let Dense { second, shown, certain } = dense;
+        let Some(part) = self.part(at) else { return false };
+        let Some(piece) = part.pieces.get(&at.piece) else { return false };
+        let Span { filter, strategy, share_of, seen, .. } = piece.span.clone();
+        let (filters, proves) = match narrow::halves(&filter) {
+            Some((low, high)) => (vec![high, low], true),
+            None => (narrow::by_values_seen(&filter, second, relay, local), false),
+        };
+        let splits = !filters.is_empty() && part.split(second, filters.len() as u64, share_of.is_some(), shown);
+        if certain && !(proves && splits) {
+            part.doubt(second, shown);
+        }
+        if !splits {
+            return false;
+        }
+        let seen = if proves { seen } else { seen.or_else(|| part.question(second, shown, None)) };
+        let window = Window { since: second, until: second };
+        let span = |filter| Span { filter, window, strategy, share_of: Some(second), chase: false, seen };
+        part.todo.extend(filters.into_iter().map(span));
+        true
+    }
+
+    fn end_piece(&mut self, at: At) {
+        if let Some(part) = self.part(at) {
+            part.pieces.remove(&at.piece);
+        }
+        self.to_tell.insert(at.batch);
+        self.touch();
+    }
+
+    /// Tells how far the batches have come, once in a while.
+    fn tell_coverage(&mut self, now: Now) {
+        if self.to_tell.is_empty() || now.mono_ms < self.told_at.saturating_add(TELL_EVERY_MS) {
+            return;
+        }
+        self.told_at = now.mono_ms;
+        for batch in std::mem::take(&mut self.to_tell) {
+            if let Some(carried) = self.batches.get(&batch) {
+                let filters = coverage(carried);
+                self.out.push_back(LinkOutput::Notice(LinkNotice::Coverage { batch, filters }));
+            }
+        }
+    }
+
+    /// The end of a batch: what it couldn't complete is named, what it drained is kept where it isn't whole.
+    pub(super) fn report(&mut self, mut carried: Carried, local: &dyn LocalSets) {
+        let relay = self.config.relay.clone();
+        for part in &mut carried.parts {
+            let suspects: Vec<_> = std::mem::take(&mut part.suspects).into_iter().collect();
+            // What can't be looked up counts as missing.
+            let known = local.known(&suspects).unwrap_or_else(|_| vec![None; suspects.len()]);
+            for (id, _) in suspects.iter().zip(known).filter(|(_, known)| known.is_none()) {
+                part.count_not_served(*id);
+            }
+            let filter = part.filter.clone();
+            part.finish(|second| narrow::count(&filter, second, &relay, local));
+        }
+        let coverage = coverage(&carried);
+        let badness = carried.badness();
+        let Carried { request, parts, methods, counts, fallbacks, .. } = carried;
+        let scope = Scope { up: self.config.direction.up(), free: request.layer == Layer::Free };
+        let filters: Vec<_> = parts.iter().map(|part| part.filter.clone()).collect();
+        let failures: Vec<_> = parts.into_iter().flat_map(|part| part.failures).chain(badness).collect();
+        if failures.is_empty() && request.run_since.is_some() && !self.config.dry_run {
+            filters.iter().for_each(|filter| self.memory.finished(filter, scope));
+        }
+        let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
+        let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks, coverage };
+        self.persist();
+        self.out.push_back(LinkOutput::BatchDone(Box::new(report)));
+    }
+
+    /// Hands on what changed of the relay's memory.
+    pub(super) fn persist(&mut self) {
+        let writes = self.memory.take_writes();
+        if !writes.is_empty() {
+            self.out.push_back(LinkOutput::Persist(writes));
+        }
+    }
+}
+
+/// What is drained of a batch; the filters that aren't whole first.
+fn coverage(carried: &Carried) -> Vec<FilterCoverage> {
+    let all = carried.parts.iter().map(super::part::Part::coverage);
+    let (open, whole): (Vec<_>, Vec<_>) = all.partition(|filter| !filter.open.is_empty());
+    open.into_iter().chain(whole).take(FilterCoverage::MAX_FILTERS).collect()
+}
