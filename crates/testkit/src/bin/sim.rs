@@ -5,23 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use testkit::history::{self, Tally};
 use testkit::sim::{self, Broken, Summary};
 
 const USAGE: &str = "usage: sim [--seeds N] [--from N] [--seed N] [-v]
   --seeds N   run this many seeds (default 100)
   --from N    the first of them (default 1)
   --seed N    run this one alone
+  --histories N   run this many syncs of one relay in place of whole systems
+  --history N     run this one alone
   -v          tell on stderr what happens";
+
+/// Broken seeds that are told in words.
+const MAX_TOLD: usize = 20;
 
 struct Options {
     from: u64,
     count: u64,
     trace: bool,
+    /// Syncs of one relay, in place of whole systems.
+    histories: bool,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { from: 1, count: 100, trace: false };
+        let mut options = Self { from: 1, count: 100, trace: false, histories: false };
         while let Some(flag) = words.next() {
             if flag == "-v" {
                 options.trace = true;
@@ -33,6 +41,8 @@ impl Options {
                 "--seeds" => options.count = number,
                 "--from" => options.from = number,
                 "--seed" => (options.from, options.count) = (number, 1),
+                "--histories" => (options.count, options.histories) = (number, true),
+                "--history" => (options.from, options.count, options.histories) = (number, 1, true),
                 _ => return Err(format!("unknown flag {flag}")),
             }
         }
@@ -49,27 +59,47 @@ fn main() -> ExitCode {
         }
     };
     let started = Instant::now();
-    let (total, broken) = run(&options);
-    for broken in &broken {
+    let (broken, told) = if options.histories { histories(&options) } else { systems(&options) };
+    for broken in broken.iter().take(MAX_TOLD) {
         eprintln!("{broken}\n");
     }
-    let Summary { steps, virtual_ms, connections, batches, restarts, accepted } = total;
-    println!(
-        "{} seeds, {} broken: {} hours of virtual time, {steps} steps, {connections} connections, {batches} batches, {restarts} \
-         restarts, {accepted} events accepted, in {:.1} s",
-        options.count,
-        broken.len(),
-        virtual_ms / 3_600_000,
-        started.elapsed().as_secs_f64()
-    );
+    let took = started.elapsed().as_secs_f64();
+    println!("{} seeds, {} broken: {told}, in {took:.1} s", options.count, broken.len());
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Whole systems.
+fn systems(options: &Options) -> (Vec<Broken>, String) {
+    let (total, broken) = run(options, sim::run, Summary::add);
+    let Summary { steps, virtual_ms, connections, batches, restarts, accepted } = total;
+    let hours = virtual_ms / 3_600_000;
+    let told = format!(
+        "{hours} hours of virtual time, {steps} steps, {connections} connections, {batches} batches, {restarts} restarts, \
+         {accepted} events accepted"
+    );
+    (broken, told)
+}
+
+/// Syncs of one relay.
+fn histories(options: &Options) -> (Vec<Broken>, String) {
+    let (total, broken) = run(options, history::run, Tally::add);
+    let Tally { steps, connections, complete, degraded, windows, events } = total;
+    let told = format!(
+        "{complete} complete, {degraded} degraded and named, {steps} steps, {connections} connections, {windows} windows, \
+         {events} events sent"
+    );
+    (broken, told)
+}
+
 /// All seeds, on all cores.
-fn run(options: &Options) -> (Summary, Vec<Broken>) {
+fn run<T: Default + Send>(
+    options: &Options,
+    run: impl Fn(u64, bool) -> Result<T, Broken> + Sync,
+    add: impl Fn(&mut T, T) + Sync,
+) -> (T, Vec<Broken>) {
     let next = AtomicU64::new(options.from);
     let end = options.from.saturating_add(options.count);
-    let results = Mutex::new((Summary::default(), Vec::new()));
+    let results = Mutex::new((T::default(), Vec::new()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -79,10 +109,10 @@ fn run(options: &Options) -> (Summary, Vec<Broken>) {
                     if seed >= end {
                         return;
                     }
-                    let result = sim::run(seed, options.trace);
+                    let result = run(seed, options.trace);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     match result {
-                        Ok(summary) => results.0.add(summary),
+                        Ok(summary) => add(&mut results.0, summary),
                         Err(broken) => results.1.push(broken),
                     }
                 }

@@ -1,7 +1,9 @@
 //! The test tools, tested.
 
 mod client;
+mod history;
 mod intake;
+mod old_negentropy;
 mod relay;
 mod relay_faults;
 mod relay_process;
