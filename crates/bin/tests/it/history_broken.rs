@@ -1,0 +1,49 @@
+//! `sync` of a history with relays that break every connection after 50 frames.
+
+use nostr::event::Event;
+use serde_json::json;
+use testkit::relay::{DropAfter, Faults, NoNegentropy, TooBig, TooBigWording};
+
+use crate::history_world::{KINDS, SECOND, complete, degraded, history, holds, relay_with};
+use crate::net::Net;
+use crate::program::Place;
+use crate::sync_command::sync;
+
+const COUNT: usize = 1_500;
+
+fn breaking(events: &[Event], set: impl FnOnce(&mut Faults)) -> Net {
+    relay_with(events, 500, |faults| {
+        faults.drop_after = Some(DropAfter { frames: 50, times: None });
+        set(faults);
+    })
+}
+
+#[test]
+fn a_history_is_reconciled_whole_over_connections_that_break() {
+    let events = history(COUNT);
+    let net =
+        breaking(&events, |faults| faults.too_big = Some(TooBig { cap: 1_000, wording: TooBigWording::FourthElement }));
+    let place = Place::new();
+    let synced = sync(&place, &net, &[]);
+    let stats = net.relays[0].stats();
+    println!("{} connections, {} EVENT frames; {:#}", stats.connections, stats.events_out(), synced.only());
+    complete(&synced);
+    assert_eq!(synced.only()["strategy"], "negentropy");
+    holds(&place, &events);
+}
+
+#[test]
+fn a_history_is_read_by_pages_over_connections_that_break() {
+    let events = history(COUNT);
+    let net = breaking(&events, |faults| faults.no_negentropy = Some(NoNegentropy::NoticeDisabled));
+    let place = Place::new();
+    let filter = json!({ "kinds": KINDS }).to_string();
+    let synced = sync(&place, &net, &["--filter", &filter]);
+    let stats = net.relays[0].stats();
+    println!("{} connections, {} EVENT frames; {:#}", stats.connections, stats.events_out(), synced.only());
+    // A connection shows less than 50 events, a kind has 75 in that second.
+    degraded(&synced, &[&format!("second {SECOND}:"), "more than "]);
+    let outside: Vec<_> = events.iter().filter(|event| event.created_at.as_secs() != SECOND).collect();
+    let held = crate::history_world::sound(&place);
+    assert!(crate::net::ids(outside).is_subset(&held), "{} held", held.len());
+}
