@@ -9,7 +9,7 @@ use crate::net::Net;
 use crate::program::Place;
 use crate::sync_command::sync;
 
-const COUNT: usize = 1_500;
+const COUNT: usize = 2_000;
 
 fn breaking(events: &[Event], set: impl FnOnce(&mut Faults)) -> Net {
     relay_with(events, 500, |faults| {
