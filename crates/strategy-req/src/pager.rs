@@ -18,7 +18,7 @@ use sync_core::strategy::{Output, Window};
 
 use crate::page::{Page, Seam, Shown};
 use crate::remembered::Remembered;
-use crate::span::{LastPage, LastSecond, Raise, Span, gaps};
+use crate::span::{LastPage, LastSecond, Raise, Span};
 
 /// Pages of one session: 50 million events at 500 a page.
 const MAX_PAGES: u32 = 100_000;
@@ -73,9 +73,8 @@ impl Pager {
         (full, remembered): (u64, Remembered),
         cap_told: bool,
     ) -> Self {
-        let mut drained = drained.to_vec();
-        drained.sort_unstable();
-        let todo = gaps(window, drained.into_iter())
+        let todo = window
+            .without(drained.iter().copied())
             .into_iter()
             .map(|gap| {
                 let until = if gap.until == u64::MAX { now } else { gap.until };
@@ -348,7 +347,7 @@ impl Pager {
             .chain(self.unsure.range(range).map(|(second, _)| second))
             .copied()
             .collect();
-        let claims = gaps(claim, out.into_iter().map(|second| Window { since: second, until: second }));
+        let claims = claim.without(out.into_iter().map(|second| Window { since: second, until: second }));
         if !claims.is_empty() {
             self.made_progress();
         }

@@ -79,53 +79,12 @@ impl Span {
     }
 }
 
-/// What `drained` leaves of `window`, oldest first. `drained` is sorted.
-pub(crate) fn gaps(window: Window, drained: impl Iterator<Item = Window>) -> Vec<Window> {
-    let mut gaps = Vec::new();
-    let mut from = Some(window.since);
-    for done in drained.filter(|done| done.since <= done.until) {
-        let Some(since) = from else { break };
-        if done.since > window.until {
-            break;
-        }
-        if done.since > since {
-            gaps.push(Window { since, until: done.since - 1 });
-        }
-        from = if done.until < since { from } else { done.until.checked_add(1) };
-    }
-    gaps.extend(from.filter(|since| *since <= window.until).map(|since| Window { since, until: window.until }));
-    gaps
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn window(since: u64, until: u64) -> Window {
         Window { since, until }
-    }
-
-    #[test]
-    fn gaps_are_what_was_not_drained() {
-        for (whole, drained, left) in [
-            (window(0, 9), vec![], vec![window(0, 9)]),
-            (window(0, 9), vec![window(0, 9)], vec![]),
-            (window(0, 9), vec![window(0, 20)], vec![]),
-            (window(5, 9), vec![window(0, 5), window(9, 9)], vec![window(6, 8)]),
-            (
-                window(0, 9),
-                vec![window(2, 3), window(3, 4), window(6, 7)],
-                vec![window(0, 1), window(5, 5), window(8, 9)],
-            ),
-            (window(0, 9), vec![window(12, 13)], vec![window(0, 9)]),
-            (window(5, 9), vec![window(1, 2)], vec![window(5, 9)]),
-            (window(5, 9), vec![window(8, 7)], vec![window(5, 9)]),
-            (Window::ALL, vec![window(7, u64::MAX)], vec![window(0, 6)]),
-            (Window::ALL, vec![window(0, 6)], vec![window(7, u64::MAX)]),
-            (window(9, 5), vec![], vec![]),
-        ] {
-            assert_eq!(gaps(whole, drained.iter().copied()), left, "{whole:?} without {drained:?}");
-        }
     }
 
     #[test]

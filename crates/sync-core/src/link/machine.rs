@@ -18,7 +18,6 @@ use super::probe::Probe;
 use super::running::Running;
 use super::upload::Upload;
 use super::verdicts::Owner;
-use super::windows::gaps;
 use super::wire::{self, RelayFrame};
 use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
 use crate::model::{BatchId, FailureReason, RelayUrl};
@@ -257,7 +256,7 @@ impl RelayLink {
                 };
                 let dense: Vec<String> = part.dense.iter().filter_map(open_second).collect();
                 let reason = [vec![reason.to_owned()], dense].concat().join("; ");
-                let open = gaps(part.window, &part.covered);
+                let open = part.window.without(part.covered.iter().copied());
                 let window = open.first().zip(open.last()).map(|(a, b)| Window { since: a.since, until: b.until });
                 part.fail(window, FailureReason::ConnectionLost, reason);
             }

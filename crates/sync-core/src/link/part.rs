@@ -6,7 +6,7 @@ use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use super::piece::{Piece, Span};
-use super::windows::{Pace, gaps, merged};
+use super::windows::{Pace, merged};
 use super::wire;
 use crate::model::{BatchRequest, Counts, Failure, FailureReason, Fallback, FilterCoverage, SyncMethod};
 use crate::strategy::{BadEvent, Window};
@@ -100,10 +100,10 @@ impl Part {
     /// `filter` over `window`, of which `covered` is drained already. `dense` seconds, with how much was shown of them, are
     /// asked for at the end.
     pub(super) fn new(filter: Filter, window: Window, covered: Vec<Window>, dense: BTreeMap<u64, u64>) -> Self {
-        let open = gaps(window, &covered);
+        let open = window.without(covered.iter().copied());
         let last = dense.keys().filter(|second| open.iter().any(|gap| gap.contains(**second)));
         let last: Vec<Window> = last.map(|second| Window { since: *second, until: *second }).collect();
-        let first = open.iter().flat_map(|gap| gaps(*gap, &last));
+        let first = open.iter().flat_map(|gap| gap.without(last.iter().copied()));
         let todo = last
             .iter()
             .copied()
@@ -304,7 +304,7 @@ impl Part {
 
     /// What is drained, and what isn't.
     pub(super) fn coverage(&self) -> FilterCoverage {
-        let mut open = gaps(self.window, &self.covered);
+        let mut open = self.window.without(self.covered.iter().copied());
         let mut drained = merged(self.covered.clone(), usize::MAX);
         let more = (open.len() + drained.len()).saturating_sub(2 * FilterCoverage::MAX_WINDOWS) as u64;
         // The newest ones tell most.

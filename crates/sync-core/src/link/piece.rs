@@ -239,7 +239,7 @@ impl Piece {
 
     /// What of its window isn't drained, newest first.
     pub(super) fn rest(&self) -> Vec<Window> {
-        let mut rest = super::windows::gaps(self.span.window, &self.drained);
+        let mut rest = self.span.window.without(self.drained.iter().copied());
         rest.reverse();
         rest
     }

@@ -6,7 +6,7 @@ use super::memory::Scope;
 use super::narrow;
 use super::part::Carried;
 use super::piece::{At, Dense, Span, Stage};
-use super::windows::{gaps, merged};
+use super::windows::merged;
 use super::{LinkNotice, LinkOutput};
 use crate::model::{BatchId, BatchOutcome, BatchReport, FailureReason, FilterCoverage, Layer, RelayUrl};
 use crate::store::LocalSets;
@@ -161,7 +161,7 @@ impl RelayLink {
         let failed = piece.failed || !piece.suspects.is_empty();
         let counts = span.seen.filter(|_| !piece.stood_for);
         let seen = counts.map(|question| (question, records.max(piece.shown.len() as u64)));
-        let claims: Vec<Window> = ripe.into_iter().flat_map(|window| gaps(window, &missing)).collect();
+        let claims: Vec<Window> = ripe.into_iter().flat_map(|window| window.without(missing.iter().copied())).collect();
         self.claim(at, claims, now);
         if let Some(strategy) = self.strategy_at(at.batch, span.strategy) {
             let name = self.config.strategies[strategy].descriptor().name.clone();

@@ -133,25 +133,6 @@ pub(super) fn length(window: Window) -> u64 {
     window.until.saturating_sub(window.since).saturating_add(1)
 }
 
-/// What `done` leaves of `window`, oldest first. Costs as much as sorting `done`.
-pub(super) fn gaps(window: Window, done: &[Window]) -> Vec<Window> {
-    let mut done: Vec<Window> = done.iter().copied().filter(|done| done.since <= done.until).collect();
-    done.sort_unstable();
-    let mut gaps = Vec::new();
-    let mut from = Some(window.since);
-    for Window { since, until } in done {
-        let Some(open) = from.filter(|_| since <= window.until) else { break };
-        if since > open {
-            gaps.push(Window { since: open, until: since - 1 });
-        }
-        if until >= open {
-            from = until.checked_add(1);
-        }
-    }
-    gaps.extend(from.filter(|open| *open <= window.until).map(|since| Window { since, until: window.until }));
-    gaps
-}
-
 /// The same seconds in as few windows as there can be, ascending; at most `most`, the longest ones.
 pub(super) fn merged(mut windows: Vec<Window>, most: usize) -> Vec<Window> {
     windows.retain(|window| window.since <= window.until);
@@ -202,7 +183,7 @@ mod tests {
             (Window::ALL, vec![window(7, u64::MAX)], vec![window(0, 6)]),
             (window(9, 5), vec![], vec![]),
         ] {
-            assert_eq!(gaps(whole, &done), left, "{whole:?} without {done:?}");
+            assert_eq!(whole.without(done.clone()), left, "{whole:?} without {done:?}");
         }
     }
 

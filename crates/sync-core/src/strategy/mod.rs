@@ -43,6 +43,25 @@ impl Window {
         (self.since..=self.until).contains(&second)
     }
 
+    /// What `done` leaves of it, oldest first. Windows that end before they begin are nothing. Costs as much as sorting `done`.
+    pub fn without(self, done: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut done: Vec<Self> = done.into_iter().filter(|done| done.since <= done.until).collect();
+        done.sort_unstable();
+        let mut gaps = Vec::new();
+        let mut from = Some(self.since);
+        for Self { since, until } in done {
+            let Some(open) = from.filter(|_| since <= self.until) else { break };
+            if since > open {
+                gaps.push(Self { since: open, until: since - 1 });
+            }
+            if until >= open {
+                from = until.checked_add(1);
+            }
+        }
+        gaps.extend(from.filter(|open| *open <= self.until).map(|since| Self { since, until: self.until }));
+        gaps
+    }
+
     /// `filter` with `since` and `until` narrowed to this window; ends that don't bound anything are left out.
     pub fn narrow(&self, filter: &Filter) -> Filter {
         let mut filter = filter.clone();
