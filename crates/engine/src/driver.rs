@@ -4,7 +4,7 @@
 //! room in a queue) and never for one thing alone, so that no queue can hold up another. It stops reading the
 //! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ pub async fn drive(
         jobs: VecDeque::new(),
         offered: Vec::new(),
         state: Vec::new(),
+        records_owed: false,
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
@@ -236,6 +237,8 @@ struct Driver {
     offered: Vec<EventId>,
     /// Records of the relay's memory that are to be written.
     state: Vec<StateWrite>,
+    /// Earlier ones are being written: those that follow wait, so that no older version comes last.
+    records_owed: bool,
     frames: VecDeque<String>,
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
@@ -252,7 +255,7 @@ struct Driver {
 
 impl Driver {
     fn has_work(&self) -> bool {
-        !self.jobs.is_empty() || !self.offered.is_empty() || !self.state.is_empty()
+        !self.jobs.is_empty() || !self.offered.is_empty() || (!self.state.is_empty() && !self.records_owed)
     }
 
     /// Hands a piece of work to the ingest.
@@ -260,9 +263,10 @@ impl Driver {
         let work = Work {
             jobs: self.jobs.drain(..self.jobs.len().min(MAX_JOBS)).collect(),
             offered: std::mem::take(&mut self.offered),
-            state: std::mem::take(&mut self.state),
+            state: if self.records_owed { Vec::new() } else { std::mem::take(&mut self.state) },
             relay: self.relay.clone(),
         };
+        self.records_owed |= !work.state.is_empty();
         self.owed += 1;
         self.shared.ingest.submit(place, work, answers);
     }
@@ -319,8 +323,9 @@ impl Driver {
                     self.link.checked(checked, &local, now);
                 }
             }
-            Answer::Settled { bytes, outcomes } => {
+            Answer::Settled { bytes, records, outcomes } => {
                 self.owed = self.owed.saturating_sub(1);
+                self.records_owed &= !records;
                 self.bytes_waiting = self.bytes_waiting.saturating_sub(bytes);
                 let mut live = 0;
                 for (token, id, outcome) in outcomes {
@@ -398,10 +403,15 @@ impl Driver {
     }
 }
 
-/// Adds records, in place of older versions of the same that are still to be written.
+/// Adds records, in place of older versions of the same that are still to be written. One that may come to nothing replaces
+/// only what may, too.
 pub(crate) fn add_state(waiting: &mut Vec<StateWrite>, writes: Vec<StateWrite>) {
-    let renewed: HashSet<_> = writes.iter().map(|write| (write.table, write.key.as_slice())).collect();
-    waiting.retain(|older| !renewed.contains(&(older.table, older.key.as_slice())));
+    let renewed: HashMap<_, _> =
+        writes.iter().map(|write| ((write.table, write.key.as_slice()), write.if_known.is_empty())).collect();
+    waiting.retain(|older| match renewed.get(&(older.table, older.key.as_slice())) {
+        None => true,
+        Some(surely) => !surely && older.if_known.is_empty(),
+    });
     waiting.extend(writes);
 }
 

@@ -36,6 +36,8 @@ pub enum Answer {
     Settled {
         /// Bytes of JSON that the piece of work held.
         bytes: usize,
+        /// Whether it held records.
+        records: bool,
         /// Outcomes by job.
         outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>,
     },
@@ -50,7 +52,8 @@ pub struct Work {
     pub jobs: Vec<CheckJob>,
     /// Known ids that the relay offers.
     pub offered: Vec<EventId>,
-    /// Records to be written with them.
+    /// Records to be written with them. Pieces of work may overtake each other: of one connection's, one at a time may hold
+    /// records.
     pub state: Vec<StateWrite>,
     /// The relay.
     pub relay: RelayUrl,
@@ -172,7 +175,8 @@ impl Checker {
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
         let (metrics, trouble) = (self.metrics.clone(), self.trouble.clone());
-        let settle = Settle { fresh, bytes, told: false, answers, metrics, trouble, _place: place };
+        let records = !state.is_empty();
+        let settle = Settle { fresh, bytes, records, told: false, answers, metrics, trouble, _place: place };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
@@ -205,6 +209,7 @@ impl Checker {
 struct Settle {
     fresh: Vec<(Token, EventId)>,
     bytes: usize,
+    records: bool,
     told: bool,
     answers: mpsc::Sender<Answer>,
     metrics: Metrics,
@@ -241,7 +246,7 @@ impl Settle {
 
     fn send(&mut self, outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>) {
         self.told = true;
-        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, outcomes });
+        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, records: self.records, outcomes });
     }
 }
 

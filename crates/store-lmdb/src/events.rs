@@ -6,12 +6,13 @@ use heed::{PutFlags, RoTxn};
 use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use sync_core::model::{RepoAddress, kinds};
-use sync_core::store::{EventRow, FeedSeq, Slot, SlotHead, StoreError};
+use sync_core::store::{EventRow, FeedSeq, KnownEvent, Slot, SlotHead, StoreError};
 
 use crate::bytes::Reader;
 use crate::codec::{self, Record};
 use crate::error::{damaged, from_heed};
 use crate::keys::{self, Key};
+use crate::rejected;
 use crate::schema::{Databases, Db, read_u64};
 use crate::txn::LmdbTxn;
 
@@ -49,6 +50,20 @@ pub(crate) fn row(
 }
 
 /// The bytes of event `seq`.
+/// What is known of an id: stored, or kept out with a row that counts.
+pub(crate) fn known(
+    dbs: &Databases,
+    txn: &RoTxn<'_>,
+    id: &EventId,
+    judging: bool,
+) -> Result<Option<KnownEvent>, StoreError> {
+    if let Some(row) = row(dbs, txn, id.as_bytes(), 0)? {
+        return Ok(Some(KnownEvent { created_at: row.created_at, stored: true }));
+    }
+    let created_at = rejected::known_since(dbs, txn, id.as_bytes(), judging)?;
+    Ok(created_at.map(|created_at| KnownEvent { created_at, stored: false }))
+}
+
 pub(crate) fn record<'t>(dbs: &Databases, txn: &'t RoTxn<'_>, seq: u64) -> Result<Option<Record<'t>>, StoreError> {
     dbs.events
         .get(txn, &seq.to_be_bytes())

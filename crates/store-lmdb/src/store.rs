@@ -157,16 +157,7 @@ impl LocalSets for LmdbStore {
     }
 
     fn known(&self, ids: &[EventId]) -> Result<Vec<Option<KnownEvent>>, StoreError> {
-        self.read(|dbs, txn| {
-            let known = |id: &EventId| {
-                if let Some(row) = events::row(dbs, txn, id.as_bytes(), 0)? {
-                    return Ok(Some(KnownEvent { created_at: row.created_at, stored: true }));
-                }
-                let created_at = rejected::known_since(dbs, txn, id.as_bytes(), self.shared.judging)?;
-                Ok(created_at.map(|created_at| KnownEvent { created_at, stored: false }))
-            };
-            ids.iter().map(known).collect()
-        })
+        self.read(|dbs, txn| ids.iter().map(|id| events::known(dbs, txn, id, self.shared.judging)).collect())
     }
 
     fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {

@@ -17,9 +17,9 @@ use crate::error::from_heed;
 use crate::events::{decode_row, record, to_event};
 use crate::keys::{Key, judging_rank, unjudged};
 use crate::open::{OnCommit, SharedRef};
-use crate::rejected;
 use crate::schema::{Meta, read_u64};
 use crate::txn::LmdbTxn;
+use crate::{events, rejected};
 
 /// Jobs that may wait for the writer; whoever brings more waits with them.
 pub(crate) const QUEUE: usize = 64;
@@ -242,7 +242,13 @@ impl Writer {
     }
 }
 
+/// Writes a record, where everything is known that it depends on.
 fn put_state(txn: &mut LmdbTxn<'_>, write: &StateWrite) -> Result<(), StoreError> {
+    for id in &write.if_known {
+        if events::known(txn.dbs, &txn.txn, id, txn.judging)?.is_none() {
+            return Ok(());
+        }
+    }
     let key = state_key(write.table, &write.key)?;
     let state = txn.dbs.state;
     match &write.value {

@@ -53,10 +53,22 @@ mod tests {
 
     #[test]
     fn the_last_version_of_each_record_waits() {
-        let write =
-            |key: u8, value: u8| StateWrite { table: StateTable::Relay, key: vec![key], value: Some(vec![value]) };
+        let write = |key: u8, value: u8| StateWrite::new(StateTable::Relay, [key], Some(vec![value]));
         let mut waiting = vec![write(1, 1), write(2, 1)];
         add_state(&mut waiting, vec![write(1, 2), write(3, 1)]);
         assert_eq!(waiting, [write(2, 1), write(1, 2), write(3, 1)]);
+    }
+
+    #[test]
+    fn what_may_come_to_nothing_replaces_only_what_may_too() {
+        let sure = StateWrite::new(StateTable::Relay, [1], None);
+        let id = sync_core::nostr::event::EventId::from_byte_array([1; 32]);
+        let unsure = |value| StateWrite { value: Some(vec![value]), if_known: vec![id], ..sure.clone() };
+        let mut waiting = vec![sure.clone()];
+        add_state(&mut waiting, vec![unsure(1)]);
+        add_state(&mut waiting, vec![unsure(2)]);
+        assert_eq!(waiting, [sure.clone(), unsure(2)]);
+        add_state(&mut waiting, vec![sure.clone()]);
+        assert_eq!(waiting, [sure]);
     }
 }

@@ -19,5 +19,5 @@ async fn every_piece_of_work_is_settled_also_where_the_writer_is_gone() {
     let work = Work { jobs: Vec::new(), offered, state: Vec::new(), relay: url() };
     shared.ingest.submit(place, work, answers);
     assert!(matches!(answered.recv().await, Some(Answer::Checked(checked)) if checked.is_empty()));
-    assert!(matches!(answered.recv().await, Some(Answer::Settled { bytes: 0, outcomes }) if outcomes.is_empty()));
+    assert!(matches!(answered.recv().await, Some(Answer::Settled { bytes: 0, outcomes, .. }) if outcomes.is_empty()));
 }

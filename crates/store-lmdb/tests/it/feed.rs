@@ -73,7 +73,7 @@ fn a_changed_policy_voids_the_feed_and_judges_everything_again() {
     store.judge_backlog(NOW).expect("judged");
     submit(&store, repository(10, "a")).expect("stored");
     store.judge_backlog(NOW).expect("judged");
-    let record = |table| StateWrite { table, key: b"wss://relay.example".to_vec(), value: Some(b"read".to_vec()) };
+    let record = |table| StateWrite::new(table, b"wss://relay.example", Some(b"read".to_vec()));
     let rooms = [StateTable::Relay, StateTable::Failed, StateTable::Health, StateTable::Coverage];
     store.write_state(rooms.map(record).into()).expect("written");
     drop(store);

@@ -25,7 +25,7 @@ fn a_full_map_refuses_and_the_store_goes_on() {
     assert_eq!(query(&store, &[Filter::new()], NOW).len() as u64, stored);
     assert_sound(&store);
     assert_eq!(submit(&store, notes(0..1)), Ok(vec![IntakeOutcome::Duplicate]));
-    let write = StateWrite { table: StateTable::Relay, key: b"a".to_vec(), value: Some(b"b".to_vec()) };
+    let write = StateWrite::new(StateTable::Relay, b"a", Some(b"b".to_vec()));
     assert_eq!(store.write_state(vec![write]), Ok(()), "a small record still fits");
 }
 

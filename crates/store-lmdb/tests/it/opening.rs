@@ -20,7 +20,7 @@ pub(crate) fn other_process(role: &str, dir: &std::path::Path) -> Command {
 }
 
 fn write(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateWrite {
-    StateWrite { table, key: key.to_vec(), value: value.map(<[u8]>::to_vec) }
+    StateWrite::new(table, key, value.map(<[u8]>::to_vec))
 }
 
 #[test]

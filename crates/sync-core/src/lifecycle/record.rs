@@ -154,5 +154,5 @@ impl RelayLife {
 
 /// JSON of plain structs with text keys can't fail; if it ever did, the record is removed rather than left stale.
 fn write<T: Serialize>(table: StateTable, key: String, value: Option<&T>) -> StateWrite {
-    StateWrite { table, key: key.into_bytes(), value: value.and_then(|value| serde_json::to_vec(value).ok()) }
+    StateWrite::new(table, key, value.and_then(|value| serde_json::to_vec(value).ok()))
 }

@@ -202,7 +202,7 @@ impl RelayLink {
                 if let Some(Owner::Piece(at)) = owner
                     && let Some(piece) = self.piece(at)
                 {
-                    piece.outstanding.insert(token);
+                    piece.outstanding.insert(token, None);
                 }
                 self.out.push_back(LinkOutput::Check(CheckJob { token, json: job_json, filters, store }));
             }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nostr::event::EventId;
 use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -67,6 +68,8 @@ pub struct RelayMemory {
     coverage: BTreeMap<String, CoverageRow>,
     strategies: BTreeMap<String, StrategyRow>,
     changed: BTreeSet<(StateTable, String)>,
+    /// Coverage that was handed on before it was known to be true.
+    ahead: BTreeSet<String>,
     /// Records that could not be read and are left out, one line each: for the log.
     pub problems: Vec<String>,
 }
@@ -153,31 +156,50 @@ impl RelayMemory {
         out
     }
 
-    /// Takes note that `windows` are drained of `filter` (without times), by a batch that began at `began`.
-    pub(super) fn drained(&mut self, filter: &Filter, scope: Scope, windows: &[Window], began: u64, now: u64) {
+    /// Takes note that `windows` are drained of `filter` (without times), by a batch that began at `began`. `ahead`: a record
+    /// that says so was handed on already, by [`RelayMemory::claim_ahead`].
+    pub(super) fn drained(
+        &mut self,
+        (filter, scope): (&Filter, Scope),
+        windows: &[Window],
+        (began, now): (u64, u64),
+        ahead: bool,
+    ) {
         let name = coverage_name(filter, scope);
-        if !self.coverage.contains_key(&name) && self.coverage.len() >= MAX_FILTERS {
-            return;
+        let Some(row) = self.row_with((filter, scope), &name, windows, (began, now)) else { return };
+        self.coverage.insert(name.clone(), row);
+        if !ahead {
+            self.changed.insert((StateTable::Coverage, name));
         }
-        let row = self.coverage.entry(name.clone()).or_insert_with(|| CoverageRow {
-            filter: filter.clone(),
-            scope,
-            began,
-            touched: now,
-            windows: Vec::new(),
-            dense: Vec::new(),
-        });
+    }
+
+    /// A filter's record with `windows` added; `None` where there is no room for another.
+    fn row_with(
+        &self,
+        (filter, scope): (&Filter, Scope),
+        name: &str,
+        windows: &[Window],
+        (began, now): (u64, u64),
+    ) -> Option<CoverageRow> {
+        let mut row = match self.coverage.get(name) {
+            Some(row) => row.clone(),
+            None if self.coverage.len() >= MAX_FILTERS => return None,
+            None => {
+                let filter = filter.clone();
+                CoverageRow { filter, scope, began, touched: now, windows: Vec::new(), dense: Vec::new() }
+            }
+        };
         let known = row.windows.iter().map(|(since, until)| Window { since: *since, until: *until });
         let all = merged(known.chain(windows.iter().copied()).collect(), MAX_COVERED);
         row.windows = all.into_iter().map(|window| (window.since, window.until)).collect();
         row.touched = now;
-        self.changed.insert((StateTable::Coverage, name));
+        Some(row)
     }
 
     /// Takes note of a second of `filter` (without times), of which `shown` events were shown at once: it is to be asked for
     /// after everything else.
-    pub(super) fn dense(&mut self, filter: &Filter, scope: Scope, (second, shown): (u64, u64), began: u64, now: u64) {
-        self.drained(filter, scope, &[], began, now);
+    pub(super) fn dense(&mut self, (filter, scope): (&Filter, Scope), (second, shown): (u64, u64), at: (u64, u64)) {
+        self.drained((filter, scope), &[], at, false);
         let Some(row) = self.coverage.get_mut(&coverage_name(filter, scope)) else { return };
         match row.dense.iter().position(|(known, _)| *known == second) {
             Some(at) => row.dense[at].1 = shown.max(row.dense[at].1),
@@ -242,9 +264,32 @@ impl RelayMemory {
                     StateTable::Coverage => self.coverage.get(&name).and_then(|row| serde_json::to_vec(row).ok()),
                     _ => self.strategies.get(&name).and_then(|row| serde_json::to_vec(row).ok()),
                 };
-                StateWrite { table, key: format!("{}#{name}", self.key).into_bytes(), value }
+                StateWrite::new(table, format!("{}#{name}", self.key), value)
             })
             .collect()
+    }
+
+    /// The record that says what [`RelayMemory::drained`] would, to be written with the `events` that it speaks of, before
+    /// it is known that they are stored; `None` where there is no room.
+    pub(super) fn claim_ahead(
+        &mut self,
+        (filter, scope): (&Filter, Scope),
+        windows: &[Window],
+        (began, now): (u64, u64),
+        events: Vec<EventId>,
+    ) -> Option<StateWrite> {
+        let name = coverage_name(filter, scope);
+        let row = self.row_with((filter, scope), &name, windows, (began, now))?;
+        let value = serde_json::to_vec(&row).ok();
+        self.ahead.insert(name.clone());
+        let write = StateWrite::new(StateTable::Coverage, format!("{}#{name}", self.key), value);
+        Some(StateWrite { if_known: events, ..write })
+    }
+
+    /// What was claimed ahead is to be written as it is known now.
+    pub(super) fn settle_ahead(&mut self) {
+        let names = std::mem::take(&mut self.ahead);
+        self.changed.extend(names.into_iter().map(|name| (StateTable::Coverage, name)));
     }
 }
 
@@ -336,7 +381,7 @@ mod tests {
     #[test]
     fn a_record_holds_for_every_filter_that_it_includes() {
         let mut memory = memory();
-        memory.drained(&kinds([1, 2]), DOWN, &[WINDOW], 5, 50);
+        memory.drained((&kinds([1, 2]), DOWN), &[WINDOW], (5, 50), false);
         assert_eq!(memory.covered(&kinds([2]), DOWN), [(kinds([2]), vec![WINDOW])]);
         assert_eq!(memory.covered(&kinds([2]), BOTH), [(kinds([2]), vec![])]);
         assert_eq!(memory.covered(&Filter::new(), DOWN), [(Filter::new(), vec![])]);
@@ -348,7 +393,7 @@ mod tests {
     #[test]
     fn a_filter_that_grew_is_cut_into_what_was_drained_and_what_is_new() {
         let mut memory = memory();
-        memory.drained(&kinds([1, 2]), DOWN, &[WINDOW], 5, 50);
+        memory.drained((&kinds([1, 2]), DOWN), &[WINDOW], (5, 50), false);
         let cut = memory.covered(&kinds([1, 2, 3]), DOWN);
         assert_eq!(cut, [(kinds([1, 2]), vec![WINDOW]), (kinds([3]), vec![])]);
         memory.finished(&kinds([1, 2, 3]), DOWN);
@@ -358,7 +403,7 @@ mod tests {
     #[test]
     fn records_come_back_but_for_their_newest_minutes_and_older_runs_are_forgotten() {
         let mut memory = memory();
-        memory.drained(&kinds([1]), DOWN, &[Window { since: 0, until: 9_999 }], 5, 10_000);
+        memory.drained((&kinds([1]), DOWN), &[Window { since: 0, until: 9_999 }], (5, 10_000), false);
         assert!(memory.remember(&SyncMethod::new("req"), vec![7]));
         let writes = memory.take_writes();
         assert_eq!(writes.len(), 2);

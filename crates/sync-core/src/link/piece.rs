@@ -57,6 +57,13 @@ pub(super) struct Span {
     pub(super) seen: Option<usize>,
 }
 
+impl Span {
+    /// Whether what is drained of it is drained of the part's filter.
+    pub(super) fn is_plain(&self) -> bool {
+        self.share_of.is_none() && !self.chase
+    }
+}
+
 /// A second of which not everything was shown, or may not have been.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dense {
@@ -75,6 +82,13 @@ pub(super) struct Wanted {
     pub(super) last: bool,
     /// It is among the needs that are counted. A reconciliation may name an id twice.
     pub(super) counted: bool,
+}
+
+/// Claims that have become true.
+pub(super) struct Ripe {
+    pub(super) windows: Vec<Window>,
+    /// All of them were handed on before.
+    pub(super) ahead: bool,
 }
 
 /// A span that is worked on.
@@ -98,8 +112,8 @@ pub(super) struct Piece {
     /// Ids that another connection is asking for.
     pub(super) parked: BTreeMap<EventId, Wanted>,
     pub(super) fetches: usize,
-    /// Events handed out for check or commit.
-    pub(super) outstanding: BTreeSet<Token>,
+    /// Events handed out for check or commit; those that wait for their commit with their ids.
+    pub(super) outstanding: BTreeMap<Token, Option<EventId>>,
     pub(super) offers: VecDeque<EventId>,
     pub(super) uploads: usize,
     /// What it said that it had, though it hadn't named it; and whether it left that out again afterwards.
@@ -110,6 +124,8 @@ pub(super) struct Piece {
 
     /// What the session has drained, each with the first token that came after it.
     pub(super) claims: VecDeque<(Token, Window)>,
+    /// How many of the claims were handed on to be committed with their events.
+    pub(super) ahead: usize,
     /// What of the window is drained, with everything stored.
     pub(super) drained: Vec<Window>,
     /// Something of it could not be stored: it claims nothing any more.
@@ -155,13 +171,14 @@ impl Piece {
             wanted: VecDeque::new(),
             parked: BTreeMap::new(),
             fetches: 0,
-            outstanding: BTreeSet::new(),
+            outstanding: BTreeMap::new(),
             offers: VecDeque::new(),
             uploads: 0,
             duplicates: BTreeSet::new(),
             left_out_again: false,
             suspects: BTreeMap::new(),
             claims: VecDeque::new(),
+            ahead: 0,
             drained: Vec::new(),
             broken: false,
             handed_on: false,
@@ -194,7 +211,7 @@ impl Piece {
 
     /// An event is settled. Whether something may follow from that.
     pub(super) fn settled(&mut self, token: Token) -> bool {
-        let first = self.outstanding.first() == Some(&token);
+        let first = self.outstanding.first_key_value().is_some_and(|(first, _)| *first == token);
         self.outstanding.remove(&token);
         self.outstanding.is_empty() || (first && !self.claims.is_empty())
     }
@@ -224,17 +241,35 @@ impl Piece {
 
     /// The claims that have become true: every event that came before them is settled. What was needed is settled at
     /// the end alone, and what is to go up is known then.
-    pub(super) fn ripe(&mut self, at_end: bool) -> Vec<Window> {
-        if self.broken || self.handed_on || (self.needed && !at_end) {
-            return Vec::new();
+    pub(super) fn ripe(&mut self, at_end: bool) -> Ripe {
+        let mut ripe = Ripe { windows: Vec::new(), ahead: true };
+        if self.claims_nothing() || (self.needed && !at_end) {
+            return ripe;
         }
-        let oldest = self.outstanding.first().copied().unwrap_or(Token::MAX);
-        let mut ripe = Vec::new();
+        let oldest = self.outstanding.first_key_value().map_or(Token::MAX, |(token, _)| *token);
         while self.claims.front().is_some_and(|(mark, _)| *mark <= oldest) {
-            ripe.extend(self.claims.pop_front().map(|(_, window)| window));
+            ripe.windows.extend(self.claims.pop_front().map(|(_, window)| window));
+            ripe.ahead &= self.ahead > 0;
+            self.ahead = self.ahead.saturating_sub(1);
         }
-        self.drained.extend(&ripe);
+        self.drained.extend(&ripe.windows);
         ripe
+    }
+
+    /// All claims that wait for commits, some of them not handed on yet, and the events that they depend on.
+    pub(super) fn unripe(&mut self) -> Option<(Vec<Window>, Vec<EventId>)> {
+        let (mark, _) = self.claims.back().filter(|_| self.ahead < self.claims.len())?;
+        if self.claims_nothing() || self.needed {
+            return None;
+        }
+        let events: Option<Vec<EventId>> = self.outstanding.range(..*mark).map(|(_, id)| *id).collect();
+        let events = events.filter(|events| !events.is_empty())?;
+        self.ahead = self.claims.len();
+        Some((self.claims.iter().map(|(_, window)| *window).collect(), events))
+    }
+
+    fn claims_nothing(&self) -> bool {
+        self.broken || self.handed_on
     }
 
     /// What of its window isn't drained, newest first.

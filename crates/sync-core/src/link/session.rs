@@ -264,7 +264,7 @@ impl RelayLink {
             part.dense.insert(dense.second, dense.shown);
         }
         if run.is_some() && !self.config.dry_run && dense.certain && piece.span.share_of.is_none() {
-            self.memory.dense(&part.filter, scope, (dense.second, dense.shown), begun, now.unix_s);
+            self.memory.dense((&part.filter, scope), (dense.second, dense.shown), (begun, now.unix_s));
         }
     }
 

@@ -5,7 +5,7 @@ use super::machine::RelayLink;
 use super::memory::Scope;
 use super::narrow;
 use super::part::Carried;
-use super::piece::{At, Dense, Span, Stage};
+use super::piece::{At, Dense, Ripe, Span, Stage};
 use super::windows::merged;
 use super::{LinkNotice, LinkOutput};
 use crate::model::{BatchId, BatchOutcome, BatchReport, FailureReason, FilterCoverage, Layer, RelayUrl};
@@ -56,32 +56,45 @@ impl RelayLink {
             let Some(place) = self.piece(at).map(|piece| piece.span.strategy) else { continue };
             // What was compared is drained when everything that follows from it has been done, too.
             if !self.compares(at.batch, place) {
-                let ripe = self.piece(at).map(|piece| piece.ripe(false)).unwrap_or_default();
-                self.claim(at, ripe, now);
+                let Some(Ripe { windows, ahead }) = self.piece(at).map(|piece| piece.ripe(false)) else { continue };
+                self.claim(at, windows, ahead, now);
+                self.claim_ahead(at, now);
             }
         }
     }
 
-    /// Everything of `windows` is here that the relay shows for a piece's filter.
-    fn claim(&mut self, at: At, windows: Vec<Window>, now: Now) {
-        if windows.is_empty() {
-            return;
-        }
+    /// Everything of `windows` is here that the relay shows for a piece's filter. `ahead`: a record of it is on its way.
+    fn claim(&mut self, at: At, windows: Vec<Window>, ahead: bool, now: Now) {
         // A share of a second says nothing of the whole filter, and a look for ids that aren't served doesn't bring them.
-        let plain = self.piece(at).is_none_or(|piece| piece.span.share_of.is_none() && !piece.span.chase);
-        if plain {
-            self.cover(at, &windows, now);
+        if !windows.is_empty() && self.piece(at).is_none_or(|piece| piece.span.is_plain()) {
+            self.cover(at, &windows, ahead, now);
         }
     }
 
-    /// `windows` of a part's filter are drained, and everything of them is stored.
-    fn cover(&mut self, at: At, windows: &[Window], now: Now) {
+    /// What is claimed of a piece, and waits for its events to be committed, is committed with them: nothing of it is read
+    /// again where the process dies in between.
+    fn claim_ahead(&mut self, at: At, now: Now) {
+        let (scope, dry_run) = (self.scope(at.batch), self.config.dry_run);
+        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
+        let (run, begun, part) = (carried.request.run_since, carried.begun, &mut carried.parts[at.part]);
+        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        if run.is_none() || dry_run || !piece.span.is_plain() {
+            return;
+        }
+        if let Some((windows, events)) = piece.unripe() {
+            let write = self.memory.claim_ahead((&part.filter, scope), &windows, (begun, now.unix_s), events);
+            self.out.extend(write.map(|write| LinkOutput::Persist(vec![write])));
+        }
+    }
+
+    /// `windows` of a part's filter are drained, and everything of them is stored. `ahead`: a record of it is on its way.
+    fn cover(&mut self, at: At, windows: &[Window], ahead: bool, now: Now) {
         let scope = self.scope(at.batch);
         let Some(carried) = self.batches.get_mut(&at.batch) else { return };
         let (run, begun, part) = (carried.request.run_since, carried.begun, &mut carried.parts[at.part]);
         part.cover(windows.iter().copied());
         if run.is_some() && !self.config.dry_run {
-            self.memory.drained(&part.filter, scope, windows, begun, now.unix_s);
+            self.memory.drained((&part.filter, scope), windows, (begun, now.unix_s), ahead);
         }
         self.to_tell.insert(at.batch);
     }
@@ -155,14 +168,14 @@ impl RelayLink {
         let span = piece.span.clone();
         let undecided = piece.undecided.map(|second| Window { since: second, until: second });
         let missing: Vec<Window> = piece.suspects.values().copied().chain(undecided).collect();
-        let ripe = piece.ripe(true);
+        let Ripe { windows, ahead } = piece.ripe(true);
         let (dense, records) = (std::mem::take(&mut piece.dense), piece.records());
         // What isn't served keeps a second from being whole.
         let failed = piece.failed || !piece.suspects.is_empty();
         let counts = span.seen.filter(|_| !piece.stood_for);
         let seen = counts.map(|question| (question, records.max(piece.shown.len() as u64)));
-        let claims: Vec<Window> = ripe.into_iter().flat_map(|window| window.without(missing.iter().copied())).collect();
-        self.claim(at, claims, now);
+        let claims = windows.into_iter().flat_map(|window| window.without(missing.iter().copied())).collect();
+        self.claim(at, claims, ahead, now);
         if let Some(strategy) = self.strategy_at(at.batch, span.strategy) {
             let name = self.config.strategies[strategy].descriptor().name.clone();
             let mut learnt = self.memory.learnt(&name);
@@ -181,7 +194,7 @@ impl RelayLink {
                 // Nothing narrower can be asked, and nothing says that there is more.
                 false if !dense.certain && span.share_of.is_none() => {
                     let second = Window { since: dense.second, until: dense.second };
-                    self.cover(at, &[second], now);
+                    self.cover(at, &[second], false, now);
                 }
                 false => {}
             }
@@ -191,7 +204,7 @@ impl RelayLink {
             && !shares
             && part.share_ended(second, failed, seen) == Some(true)
         {
-            self.cover(at, &[Window { since: second, until: second }], now);
+            self.cover(at, &[Window { since: second, until: second }], false, now);
         }
         self.end_piece(at);
     }
@@ -267,6 +280,7 @@ impl RelayLink {
         }
         let outcome = if failures.is_empty() { BatchOutcome::Confirmed } else { BatchOutcome::Failed(failures) };
         let report = BatchReport { id: request.id, outcome, methods, counts, fallbacks, coverage };
+        self.memory.settle_ahead();
         self.persist();
         self.out.push_back(LinkOutput::BatchDone(Box::new(report)));
     }

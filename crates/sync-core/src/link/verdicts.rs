@@ -107,6 +107,10 @@ impl RelayLink {
         }
         if settled_now {
             self.release([id], local);
+        } else if let Some(Owner::Piece(at)) = self.owners.get(&token).copied()
+            && let Some(waiting) = self.piece(at).and_then(|piece| piece.outstanding.get_mut(&token))
+        {
+            *waiting = Some(id);
         }
         match verdict {
             CheckVerdict::Bad(reason) => {

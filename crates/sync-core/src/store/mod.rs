@@ -161,6 +161,16 @@ pub struct StateWrite {
     pub key: Vec<u8>,
     /// Its new value.
     pub value: Option<Vec<u8>>,
+    /// Written only where all of these are known by then ([`LocalSets::known`]), those included that are stored in the same
+    /// transaction; otherwise nothing happens. So what speaks of events can be committed with them, and never before.
+    pub if_known: Vec<EventId>,
+}
+
+impl StateWrite {
+    /// A write that depends on nothing.
+    pub fn new(table: StateTable, key: impl Into<Vec<u8>>, value: Option<Vec<u8>>) -> Self {
+        Self { table, key: key.into(), value, if_known: Vec::new() }
+    }
 }
 
 /// A record of a [`StateTable`]: key and value.

@@ -115,7 +115,7 @@ impl Rig {
     fn drain(&mut self) {
         while let Some(output) = self.manager.poll() {
             if let ManagerOutput::Persist(writes) = &output {
-                for StateWrite { table, key, value } in writes.clone() {
+                for StateWrite { table, key, value, .. } in writes.clone() {
                     match value {
                         Some(value) => drop(self.table.insert((table, key), value)),
                         None => drop(self.table.remove(&(table, key))),

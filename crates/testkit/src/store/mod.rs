@@ -156,15 +156,7 @@ impl LocalSets for MemoryStore {
 
     fn known(&self, ids: &[EventId]) -> Result<Vec<Option<KnownEvent>>, StoreError> {
         let inner = self.inner();
-        let known = |id| {
-            let stored = inner.state.stored(id).map(|stored| stored.event.created_at.as_secs());
-            let row = inner.state.rejected_row(id).filter(|row| row.is_known(inner.policy.is_some()));
-            let kept_out = || row.map(|row| row.created_at);
-            stored
-                .map(|created_at| KnownEvent { created_at, stored: true })
-                .or_else(|| kept_out().map(|created_at| KnownEvent { created_at, stored: false }))
-        };
-        Ok(ids.iter().map(known).collect())
+        Ok(ids.iter().map(|id| inner.state.known(id, inner.policy.is_some())).collect())
     }
 
     fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
@@ -213,7 +205,9 @@ impl EventStore for MemoryStore {
             events.iter().map(|event| intake::take(txn, policy, &self.config, event, relay.as_ref(), now)).collect()
         });
         if outcomes.is_ok() {
-            self.inner().state.write_records(state);
+            let mut inner = self.inner();
+            let judging = inner.policy.is_some();
+            inner.state.write_records(state, judging);
         }
         reply(outcomes);
         Ok(())
@@ -224,7 +218,8 @@ impl EventStore for MemoryStore {
         if inner.full {
             return Err(StoreError::Full("no room left, as the test asked".to_owned()));
         }
-        inner.state.write_records(writes);
+        let judging = inner.policy.is_some();
+        inner.state.write_records(writes, judging);
         Ok(())
     }
 

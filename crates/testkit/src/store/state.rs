@@ -7,7 +7,9 @@ use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use sync_core::intake;
 use sync_core::model::kinds;
-use sync_core::store::{Dependency, FeedEntry, FeedSeq, RejectedRow, Slot, SlotHead, StateTable, StateWrite};
+use sync_core::store::{
+    Dependency, FeedEntry, FeedSeq, KnownEvent, RejectedRow, Slot, SlotHead, StateTable, StateWrite,
+};
 
 /// A stored event.
 #[derive(Debug, Clone)]
@@ -49,6 +51,15 @@ impl State {
 
     pub(super) fn stored(&self, id: &EventId) -> Option<&Stored> {
         self.events.get(id)
+    }
+
+    /// What is known of an id. `judging`: whether what only a policy kept out counts.
+    pub(super) fn known(&self, id: &EventId, judging: bool) -> Option<KnownEvent> {
+        if let Some(stored) = self.stored(id) {
+            return Some(KnownEvent { created_at: stored.event.created_at.as_secs(), stored: true });
+        }
+        let row = self.rejected_row(id).filter(|row| row.is_known(judging))?;
+        Some(KnownEvent { created_at: row.created_at, stored: false })
     }
 
     /// Sets or removes a stored event; returns what was there.
@@ -165,8 +176,12 @@ impl State {
         }
     }
 
-    pub(super) fn write_records(&mut self, writes: Vec<StateWrite>) {
-        for StateWrite { table, key, value } in writes {
+    /// Writes records. `judging`: whether what only a policy kept out counts as known.
+    pub(super) fn write_records(&mut self, writes: Vec<StateWrite>, judging: bool) {
+        for StateWrite { table, key, value, if_known } in writes {
+            if if_known.iter().any(|id| self.known(id, judging).is_none()) {
+                continue;
+            }
             match value {
                 Some(value) => self.records.insert((table, key), value),
                 None => self.records.remove(&(table, key)),

@@ -124,7 +124,7 @@ fn a_full_store_takes_nothing_and_loses_nothing() {
     assert!(matches!(told_outcome.recv(), Ok(Err(StoreError::Full(_)))));
     assert!(store.events().is_empty() && told(&store).is_empty());
     assert_eq!((store.rejected_count(), store.feed_head()), (Ok((1, 0)), Ok(0)));
-    let write = StateWrite { table: StateTable::Relay, key: vec![1], value: Some(vec![2]) };
+    let write = StateWrite::new(StateTable::Relay, [1], Some(vec![2]));
     assert!(store.write_state(vec![write.clone()]).is_err());
 
     store.set_full(false);
