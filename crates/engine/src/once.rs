@@ -141,11 +141,11 @@ pub async fn sync(
     }
 }
 
-/// Seconds up to `upto` that are drained, over all filters.
+/// Seconds up to `upto` that are drained, and shares of seconds, over all filters: it only grows.
 fn drained(coverage: &[FilterCoverage], upto: u64) -> u64 {
     let windows = coverage.iter().flat_map(|filter| &filter.drained);
     let seconds = windows.map(|window| (window.until.min(upto) + 1).saturating_sub(window.since));
-    seconds.fold(0, u64::saturating_add)
+    seconds.chain(coverage.iter().map(|filter| filter.shares)).fold(0, u64::saturating_add)
 }
 
 enum Attempt {

@@ -17,11 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_core::strategy::{Output, Window};
 
 use crate::page::{Page, Seam, Shown};
-use crate::remembered::Remembered;
+use crate::remembered::{Broke, Remembered};
 use crate::span::{LastPage, LastSecond, Raise, Span};
 
 /// Pages of one session: 50 million events at 500 a page.
 const MAX_PAGES: u32 = 100_000;
+/// Connections that may break over a second that is asked for by itself: other pages may have gone before it on the first.
+const MAX_BREAKS: u8 = 2;
 /// Relays that show fewer events than this at once, and don't say so, aren't reckoned with.
 const LEAST_CAP: u64 = 10;
 
@@ -33,10 +35,17 @@ pub(crate) struct Pager {
     /// The size of the first.
     started: u64,
     remembered: Remembered,
+    /// Tells the filter from others.
+    tag: u64,
+    /// All that is to be read.
+    window: Window,
     /// Whether anything was claimed, or named as dense.
     progressed: bool,
     /// The second that a larger page was last asked for, until anything is claimed or named.
     raised: Option<u64>,
+    /// Events that came in this session's pages, and in the largest page that was seen.
+    total: u64,
+    most: u64,
     /// Whether the relay has told its cap, so that it needn't be guessed.
     cap_told: bool,
     /// The largest page that is known to have been cut by the relay.
@@ -64,13 +73,14 @@ enum Order {
 
 impl Pager {
     /// Reads `window` but for what is in `drained`. `matching` is what the filter's own bounds leave of time, `now` the
-    /// last second that can be claimed where the window has no end, `full` the usual size of a page.
+    /// last second that can be claimed where the window has no end, `full` the usual size of a page, `tag` tells the filter
+    /// from others.
     pub(crate) fn new(
         window: Window,
         drained: &[Window],
         matching: Window,
         now: u64,
-        (full, remembered): (u64, Remembered),
+        (full, remembered, tag): (u64, Remembered, u64),
         cap_told: bool,
     ) -> Self {
         let todo = window
@@ -88,8 +98,12 @@ impl Pager {
             limit: started,
             started,
             remembered,
+            tag,
+            window,
             progressed: false,
             raised: None,
+            total: 0,
+            most: remembered.most.0.into(),
             cap_told,
             cap: None,
             order: Order::Unknown,
@@ -121,8 +135,18 @@ impl Pager {
             if self.pages > MAX_PAGES {
                 return Err(format!("the relay's answers have not ended within {MAX_PAGES} pages"));
             }
+            if span.raise.is_none()
+                && span.floor == span.until
+                && self.limit < self.full
+                && !self.gave_up_on(span.floor)
+            {
+                span.raise = Some(Raise::Alone(LastSecond { second: span.floor, shown: 0 }));
+                self.raised = Some(span.floor);
+            }
             let whole = Window { since: span.floor, until: span.until };
             let (asked, limit) = match span.raise {
+                // Larger pages would break there again.
+                None if self.gave_up_on(span.until) => (whole, self.started.min(self.limit)),
                 None => (whole, self.limit),
                 Some(Raise::Alone(LastSecond { second, .. })) => (Window { since: second, until: second }, self.full),
                 Some(Raise::Beyond(_, limit)) => (whole, self.limit.max(limit)),
@@ -139,7 +163,7 @@ impl Pager {
     /// There is no way on: what the relay answers doesn't say where the next page would begin.
     pub(crate) fn ended(&mut self, page: Page, finished: Option<bool>) -> Result<(), String> {
         let Some(mut span) = self.span.take() else { return Ok(()) };
-        self.grow();
+        self.grow(page.raw);
         let raise = span.raise.take();
         let Some(shown) = &page.shown else { return self.ended_empty(span, raise, &page, finished) };
         if shown.unordered {
@@ -172,7 +196,7 @@ impl Pager {
             None => {
                 let of = LastSecond { second: shown.oldest.second, shown: shown.oldest.len() };
                 let is_small = page.limit < self.full && page.raw >= page.limit;
-                if shown.is_one_second() && is_small && self.remembered.broke_at != Some(of.second) {
+                if shown.is_one_second() && is_small && !self.gave_up_on(of.second) {
                     span.last = None;
                     span.raise = Some(Raise::Alone(of));
                     self.raised = Some(of.second);
@@ -183,6 +207,12 @@ impl Pager {
             }
         }
         Ok(())
+    }
+
+    /// Whether connections broke over a second whenever all of it was asked for.
+    fn gave_up_on(&self, second: u64) -> bool {
+        let here = |broke: &Broke| (broke.second, broke.filter) == (second, self.tag);
+        self.remembered.broke.filter(here).is_some_and(|broke| broke.times >= MAX_BREAKS)
     }
 
     /// A second was asked for by itself, by a page of the usual size.
@@ -253,7 +283,7 @@ impl Pager {
                 page.stray
             ));
         }
-        if let Some(raise) = raise {
+        if let Some(raise) = raise.filter(|raise| raise.of().shown > 0) {
             // What it showed of that second before, it doesn't show now.
             self.pass(span, page, raise.of(), true, false);
             return Ok(());
@@ -321,11 +351,12 @@ impl Pager {
     }
 
     /// Ends a span. Where its last page lay inside one second, and may have been cut by a cap that was never seen (what a
-    /// relay says of itself may be too much), nothing that follows could show it: narrower filters can.
+    /// relay says of itself may be too much), nothing that follows could show it: narrower filters can. A relay that was seen
+    /// to show more at once cut nothing.
     fn close(&mut self, span: Span) {
         if let Some(last) = span.last.filter(|last| last.open && !last.below_span)
             && self.cap.is_none()
-            && last.raw >= LEAST_CAP
+            && last.raw >= self.most.max(LEAST_CAP)
             && !self.dense.contains(&last.second)
         {
             self.unsure.insert(last.second, last.shown);
@@ -359,45 +390,66 @@ impl Pager {
         self.raised = None;
     }
 
-    /// Everything was read on one connection: the relay is better than it was. The second at which it broke is tried again
-    /// next time.
+    /// Everything was read on one connection: the relay is better than it was. Where it broke over a second of that, this is
+    /// tried again next time.
     fn settle(&mut self) {
         let unsure = std::mem::take(&mut self.unsure).into_iter();
         self.out.extend(unsure.map(|(second, shown)| Output::Dense { second, shown, certain: false }));
         if self.remembered.limit.take().is_some() && self.limit < self.full {
             let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
-            self.out.push(Output::Remember(Remembered { limit: Some(limit), broke_at: None }.bytes()));
+            let elsewhere = |broke: &Broke| broke.filter != self.tag || !self.window.contains(broke.second);
+            let broke = self.remembered.broke.filter(elsewhere);
+            self.remember(Remembered { limit: Some(limit), broke, ..self.remembered });
         }
     }
 
-    /// A whole page came: the next may be larger.
-    fn grow(&mut self) {
+    fn remember(&mut self, known: Remembered) {
+        self.out.push(Output::Remember(known.bytes()));
+    }
+
+    /// A page came whole, of `raw` events: the next may be larger, where that says anything of large ones.
+    fn grow(&mut self, raw: u64) {
+        self.total += raw;
+        self.most = self.most.max(raw);
+        if raw.saturating_mul(2) < self.limit {
+            return;
+        }
         let grown = self.limit.saturating_mul(2).min(self.full);
         if grown == self.full && self.limit < grown {
-            self.out.push(Output::Remember(Vec::new()));
+            self.remember(Remembered { limit: None, broke: None, ..self.remembered });
         }
         self.limit = grown;
     }
 
-    /// The connection broke within `page`. Sessions without progress don't go on for ever: their pages get smaller, and
-    /// at the last a second is flagged.
-    pub(crate) fn lost(&mut self, page: &Page) {
+    /// The connection broke within `page`, at `now` (unix seconds). Sessions without progress don't go on for ever: their
+    /// pages get smaller, and at the last a second is flagged.
+    pub(crate) fn lost(&mut self, page: &Page, now: u64) {
         let is_first = self.pages == 1;
         if page.raw == 0 && (is_first || self.progressed) && self.raised.is_none() {
             return;
         }
         let mut limit = match page.raw {
-            0 if self.raised.is_some() => (self.limit / 2).max(1),
+            // Smaller pages were of use before.
+            _ if self.raised.is_some() => self.started,
             0 => self.started,
-            came => came.div_ceil(2).min(page.limit),
+            came => (self.total + came).div_ceil(2).min(page.limit),
         };
         if !is_first && !self.progressed && self.raised.is_none() {
             limit = limit.min((self.started / 2).max(1));
         }
         if limit < self.full || self.raised.is_some() {
+            let before =
+                |second| self.remembered.broke.filter(|broke| (broke.second, broke.filter) == (second, self.tag));
+            let broke = |second| Broke {
+                second,
+                filter: self.tag,
+                times: before(second).map_or(0, |broke| broke.times).saturating_add(1),
+            };
             let limit = u32::try_from(limit.min(self.full)).unwrap_or(u32::MAX);
-            let known = Remembered { limit: Some(limit), broke_at: self.raised.or(self.remembered.broke_at) };
-            self.out.push(Output::Remember(known.bytes()));
+            let most = u32::try_from(self.most.max(page.raw)).unwrap_or(u32::MAX);
+            let most = if most > self.remembered.most.0 { (most, now) } else { self.remembered.most };
+            let broke = self.raised.map(broke).or(self.remembered.broke);
+            self.remember(Remembered { limit: Some(limit), most, broke });
         }
     }
 

@@ -1,44 +1,86 @@
-//! What is kept of a relay from one session to the next: how large its pages may be, where connections break.
+//! What is kept of a relay from one session to the next: how large its pages may be, how large they were, where
+//! connections break.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | the version, 1 |
-//! | 4 | the page size, big-endian, at least 1 |
-//! | 8, or none | a second whose events couldn't be asked for at once, big-endian |
+//! | 1 | the version, 2 |
+//! | 4 | the page size, 0 for the usual one |
+//! | 4 + 8 | the largest page that was seen, whole or not, 0 where that isn't known; when, unix seconds |
+//! | 17, or none | a second whose events couldn't be asked for at once; by which filter: its hash; how often |
 //!
-//! Anything else, nothing included, is a relay of which nothing is known.
+//! Numbers are big-endian. Anything else, nothing included, is a relay of which nothing is known.
 
-const VERSION: u8 = 1;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use sync_core::nostr::filter::Filter;
+
+const VERSION: u8 = 2;
+/// Bytes before the second, if any.
+const HEAD: usize = 17;
+/// How long it is believed that a relay shows as much as it did, seconds: relays change.
+const BELIEVED_S: u64 = 86_400;
 
 /// What is known of a relay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Remembered {
     /// Events in a page; `None` for as many as it takes otherwise.
     pub(crate) limit: Option<u32>,
-    /// The second at which the connection broke when all of it was asked for.
-    pub(crate) broke_at: Option<u64>,
+    /// Events in the largest page that was seen, and when, unix seconds.
+    pub(crate) most: (u32, u64),
+    /// Where the connection broke when all of a second was asked for.
+    pub(crate) broke: Option<Broke>,
+}
+
+/// A second that a connection broke over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Broke {
+    pub(crate) second: u64,
+    /// [`tag`] of the filter.
+    pub(crate) filter: u64,
+    pub(crate) times: u8,
+}
+
+/// Tells filters apart. A hash that another release of the toolchain may compute otherwise: then a second is tried once more.
+pub(crate) fn tag(filter: &Filter) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    filter.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Remembered {
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        let Some((&[VERSION, a, b, c, d], rest)) = bytes.split_first_chunk() else { return Self::default() };
-        let limit = u32::from_be_bytes([a, b, c, d]);
-        let broke_at = match rest {
+    /// `now`: unix seconds.
+    pub(crate) fn read(bytes: &[u8], now: u64) -> Self {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Self::default() };
+        let [VERSION, a, b, c, d, e, f, g, h, at @ ..] = *head else { return Self::default() };
+        let limit = Some(u32::from_be_bytes([a, b, c, d])).filter(|limit| *limit > 0);
+        let most = Some((u32::from_be_bytes([e, f, g, h]), u64::from_be_bytes(at)));
+        let most = most.filter(|(_, at)| now.abs_diff(*at) <= BELIEVED_S).unwrap_or_default();
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).ok();
+        let broke = match rest {
             [] => None,
-            rest => match <[u8; 8]>::try_from(rest) {
-                Ok(second) => Some(u64::from_be_bytes(second)),
-                Err(_) => return Self::default(),
-            },
+            [of @ .., times] if of.len() == 16 => {
+                let (second, filter) = of.split_at(8);
+                number(second).zip(number(filter)).map(|(second, filter)| Broke { second, filter, times: *times })
+            }
+            _ => return Self::default(),
         };
-        if limit == 0 { Self::default() } else { Self { limit: Some(limit), broke_at } }
+        Self { limit, most, broke }
     }
 
     /// Empty where there is nothing to keep.
     pub(crate) fn bytes(self) -> Vec<u8> {
-        let Some(limit) = self.limit else { return Vec::new() };
+        if self == Self::default() {
+            return Vec::new();
+        }
         let mut bytes = vec![VERSION];
-        bytes.extend(limit.max(1).to_be_bytes());
-        bytes.extend(self.broke_at.map(u64::to_be_bytes).into_iter().flatten());
+        bytes.extend(self.limit.unwrap_or(0).to_be_bytes());
+        bytes.extend(self.most.0.to_be_bytes());
+        bytes.extend(self.most.1.to_be_bytes());
+        if let Some(Broke { second, filter, times }) = self.broke {
+            bytes.extend(second.to_be_bytes());
+            bytes.extend(filter.to_be_bytes());
+            bytes.push(times);
+        }
         bytes
     }
 }
@@ -47,21 +89,33 @@ impl Remembered {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_700_000_000;
+
     #[test]
     fn what_was_written_is_read() {
+        let broke = Some(Broke { second: u64::MAX, filter: 7, times: 2 });
         for known in [
             Remembered::default(),
-            Remembered { limit: Some(1), broke_at: None },
-            Remembered { limit: Some(u32::MAX), broke_at: Some(u64::MAX) },
+            Remembered { limit: Some(1), ..Remembered::default() },
+            Remembered { most: (9, NOW - BELIEVED_S), ..Remembered::default() },
+            Remembered { limit: Some(u32::MAX), most: (u32::MAX, NOW), broke },
         ] {
-            assert_eq!(Remembered::read(&known.bytes()), known);
+            assert_eq!(Remembered::read(&known.bytes(), NOW), known);
         }
     }
 
     #[test]
+    fn how_much_was_shown_is_believed_for_a_day() {
+        let known = Remembered { limit: Some(3), most: (9, NOW), broke: None };
+        assert_eq!(Remembered::read(&known.bytes(), NOW + BELIEVED_S + 1), Remembered { most: (0, 0), ..known });
+        assert_eq!(Remembered::read(&known.bytes(), NOW - BELIEVED_S - 1), Remembered { most: (0, 0), ..known });
+    }
+
+    #[test]
     fn anything_else_is_nothing() {
-        for bytes in [&[][..], &[1], &[2, 0, 0, 0, 5], &[1, 0, 0, 0, 0], &[1, 0, 0, 0, 5, 1], &[1; 14]] {
-            assert_eq!(Remembered::read(bytes), Remembered::default(), "{bytes:?}");
+        let other = [1; HEAD];
+        for bytes in [&[][..], &[2], &[1, 0, 0, 0, 5], &other, &[2; HEAD - 1], &[2; HEAD + 1], &[2; 40]] {
+            assert_eq!(Remembered::read(bytes, NOW), Remembered::default(), "{bytes:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::offer::Offer;
 use crate::page::Page;
 use crate::pager::Pager;
-use crate::remembered::Remembered;
+use crate::remembered::{Remembered, tag};
 
 /// Events of one page. A relay that ignores `limit` sends all that it has.
 const MAX_PAGE_EVENTS: u64 = 1_000_000;
@@ -70,7 +70,7 @@ impl ReqSession {
         };
         // What the relay lacks is known only where all that it has was seen in this session.
         let drained = if direction.up() { &[] } else { drained.as_slice() };
-        let sizes = (self.settings.limit(profile), Remembered::read(remembered));
+        let sizes = (self.settings.limit(profile), Remembered::read(remembered, now.unix_s), tag(filter));
         let pager = Pager::new(*window, drained, matching, now.unix_s, sizes, profile.max_limit.is_some());
         let offer = direction.up().then(|| Offer::new(local));
         self.ask(Reading { pager, offer }, now);
@@ -180,9 +180,9 @@ impl ReqSession {
         self.fail(FailureReason::Timeout, text);
     }
 
-    fn connection_lost(&mut self) {
+    fn connection_lost(&mut self, now: Now) {
         if let Phase::Paging(paging) = &mut self.phase {
-            paging.reading.pager.lost(&paging.page);
+            paging.reading.pager.lost(&paging.page, now.unix_s);
             self.out.extend(paging.reading.pager.take_outputs());
         }
         self.fail(FailureReason::ConnectionLost, "the connection was lost".to_owned());
@@ -203,7 +203,7 @@ impl SyncSession for ReqSession {
             Input::Start if matches!(self.phase, Phase::New) => self.start(local, now),
             Input::Start => return Err(ProtocolError("a session is started once".to_owned())),
             Input::ConnectionLost if !matches!(self.phase, Phase::Over) => {
-                self.connection_lost();
+                self.connection_lost(now);
             }
             Input::Event { sub, id, created_at, verdict } => self.event(sub, id, created_at, verdict, now),
             Input::Eose { sub, finished } if current == Some(sub) => {

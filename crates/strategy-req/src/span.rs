@@ -34,7 +34,7 @@ pub(crate) struct LastPage {
     pub(crate) below_span: bool,
 }
 
-/// A second that filled a page smaller than usual is asked for by a page of the usual size.
+/// A second that filled a page smaller than usual, or is all that is left, is asked for by a page of the usual size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Raise {
     /// The second alone: how much does it hold?

@@ -5,7 +5,7 @@ use nostr::filter::Filter;
 
 use super::machine::RelayLink;
 use super::memory::Scope;
-use super::part::{Carried, Part};
+use super::part::{Carried, Known, Part};
 use crate::model::{BatchId, BatchRequest, Layer};
 use crate::store::LocalSets;
 use crate::strategy::Window;
@@ -45,8 +45,12 @@ impl RelayLink {
                 None => vec![(plain, Vec::new())],
             };
             parts.extend(cut.into_iter().map(|(filter, covered)| {
-                let last = resumes.map(|_| self.memory.dense_seconds(&filter, scope)).unwrap_or_default();
-                Part::new(filter, window, covered, last)
+                let (dense, shares_drained) = match resumes {
+                    Some(_) => self.memory.dense_seconds(&filter, scope),
+                    None => Default::default(),
+                };
+                let share = |share: &Filter, second| self.memory.share(share, scope, second);
+                Part::new(filter, window, Known { covered, dense, shares_drained, share: &share })
             }));
         }
         self.batches.insert(request.id, Carried::new(request, parts, order, now.unix_s));

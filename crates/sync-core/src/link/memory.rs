@@ -11,6 +11,7 @@ use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::overlap::{includes, share};
 use super::part::MAX_COVERED;
 use super::windows::{Learnt, merged};
 use crate::lifecycle::relay_key;
@@ -20,6 +21,8 @@ use crate::strategy::Window;
 
 /// Filters whose coverage is kept for one relay: what is forgotten is asked for again.
 const MAX_FILTERS: usize = 4_096;
+/// Narrower filters among them, by which dense seconds are asked for.
+const MAX_SHARES: usize = 1_024;
 /// Dense seconds that are kept for one filter.
 const MAX_DENSE: usize = 256;
 /// Bytes that a strategy may have remembered of one relay.
@@ -33,6 +36,28 @@ pub(super) struct Scope {
     pub(super) up: bool,
     /// A person asked for it, whatever the service's rules are.
     pub(super) free: bool,
+}
+
+/// What a record is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    /// Without times and limit.
+    pub(super) filter: &'a Filter,
+    pub(super) scope: Scope,
+    /// A narrower filter, by which a dense second is asked for: it says nothing of other times, and no part of a batch is
+    /// cut by it.
+    pub(super) share: bool,
+}
+
+/// What is known of a dense second's share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// Nothing.
+    Open,
+    /// It holds more than is shown of it at once.
+    Dense,
+    /// All of it is here.
+    Drained,
 }
 
 /// A filter's drained windows.
@@ -49,6 +74,9 @@ struct CoverageRow {
     /// How much was shown of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dense: Vec<(u64, u64)>,
+    /// See [`Of::share`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    share: bool,
 }
 
 /// What is known of a relay under one strategy.
@@ -141,7 +169,7 @@ impl RelayMemory {
     /// as many.
     pub(super) fn covered(&self, filter: &Filter, scope: Scope) -> Vec<(Filter, Vec<Window>)> {
         let (mut out, mut rest) = (Vec::new(), Some(filter.clone()));
-        for row in self.coverage.values().filter(|row| row.scope == scope && !row.windows.is_empty()) {
+        for row in self.coverage.values().filter(|row| row.scope == scope && !row.share && !row.windows.is_empty()) {
             let Some(open) = rest.take() else { break };
             match share(&open, &row.filter) {
                 Some((known, left)) => {
@@ -158,37 +186,45 @@ impl RelayMemory {
 
     /// Takes note that `windows` are drained of `filter` (without times), by a batch that began at `began`. `ahead`: a record
     /// that says so was handed on already, by [`RelayMemory::claim_ahead`].
-    pub(super) fn drained(
-        &mut self,
-        (filter, scope): (&Filter, Scope),
-        windows: &[Window],
-        (began, now): (u64, u64),
-        ahead: bool,
-    ) {
-        let name = coverage_name(filter, scope);
-        let Some(row) = self.row_with((filter, scope), &name, windows, (began, now)) else { return };
+    pub(super) fn drained(&mut self, of: Of<'_>, windows: &[Window], (began, now): (u64, u64), ahead: bool) {
+        let name = coverage_name(of.filter, of.scope);
+        let Some(row) = self.row_with(of, &name, windows, (began, now)) else { return };
         self.coverage.insert(name.clone(), row);
         if !ahead {
             self.changed.insert((StateTable::Coverage, name));
         }
     }
 
+    fn is_full(&self, share: bool) -> bool {
+        let shares = || self.coverage.values().filter(|row| row.share).count();
+        self.coverage.len() >= MAX_FILTERS || (share && shares() >= MAX_SHARES)
+    }
+
+    /// What is known of `filter` (without times), by which `second` is asked for.
+    pub(super) fn share(&self, filter: &Filter, scope: Scope, second: u64) -> Share {
+        match self.coverage.get(&coverage_name(filter, scope)) {
+            Some(row) if row.windows.iter().any(|(since, until)| (*since..=*until).contains(&second)) => Share::Drained,
+            Some(row) if row.dense.iter().any(|(dense, _)| *dense == second) => Share::Dense,
+            _ => Share::Open,
+        }
+    }
+
     /// A filter's record with `windows` added; `None` where there is no room for another.
-    fn row_with(
-        &self,
-        (filter, scope): (&Filter, Scope),
-        name: &str,
-        windows: &[Window],
-        (began, now): (u64, u64),
-    ) -> Option<CoverageRow> {
+    fn row_with(&self, of: Of<'_>, name: &str, windows: &[Window], (began, now): (u64, u64)) -> Option<CoverageRow> {
         let mut row = match self.coverage.get(name) {
             Some(row) => row.clone(),
-            None if self.coverage.len() >= MAX_FILTERS => return None,
-            None => {
-                let filter = filter.clone();
-                CoverageRow { filter, scope, began, touched: now, windows: Vec::new(), dense: Vec::new() }
-            }
+            None if self.is_full(of.share) => return None,
+            None => CoverageRow {
+                filter: of.filter.clone(),
+                scope: of.scope,
+                began,
+                touched: now,
+                windows: Vec::new(),
+                dense: Vec::new(),
+                share: of.share,
+            },
         };
+        row.share &= of.share;
         let known = row.windows.iter().map(|(since, until)| Window { since: *since, until: *until });
         let all = merged(known.chain(windows.iter().copied()).collect(), MAX_COVERED);
         row.windows = all.into_iter().map(|window| (window.since, window.until)).collect();
@@ -198,9 +234,9 @@ impl RelayMemory {
 
     /// Takes note of a second of `filter` (without times), of which `shown` events were shown at once: it is to be asked for
     /// after everything else.
-    pub(super) fn dense(&mut self, (filter, scope): (&Filter, Scope), (second, shown): (u64, u64), at: (u64, u64)) {
-        self.drained((filter, scope), &[], at, false);
-        let Some(row) = self.coverage.get_mut(&coverage_name(filter, scope)) else { return };
+    pub(super) fn dense(&mut self, of: Of<'_>, (second, shown): (u64, u64), at: (u64, u64)) {
+        self.drained(of, &[], at, false);
+        let Some(row) = self.coverage.get_mut(&coverage_name(of.filter, of.scope)) else { return };
         match row.dense.iter().position(|(known, _)| *known == second) {
             Some(at) => row.dense[at].1 = shown.max(row.dense[at].1),
             None if row.dense.len() < MAX_DENSE => row.dense.push((second, shown)),
@@ -208,10 +244,14 @@ impl RelayMemory {
         }
     }
 
-    /// The seconds that are to be asked for after everything else, with how much was shown of them at once.
-    pub(super) fn dense_seconds(&self, filter: &Filter, scope: Scope) -> BTreeMap<u64, u64> {
+    /// The seconds that are to be asked for after everything else, with how much was shown of them at once; and how many
+    /// shares of dense seconds are drained.
+    pub(super) fn dense_seconds(&self, filter: &Filter, scope: Scope) -> (BTreeMap<u64, u64>, u64) {
         let row = self.coverage.get(&coverage_name(filter, scope));
-        row.into_iter().flat_map(|row| row.dense.iter().copied()).collect()
+        let dense: BTreeMap<u64, u64> = row.into_iter().flat_map(|row| row.dense.iter().copied()).collect();
+        let drained = |row: &&CoverageRow| row.share && row.scope == scope && !row.windows.is_empty();
+        let drained = self.coverage.values().filter(drained).filter(|row| includes(filter, &row.filter));
+        (dense, drained.count() as u64)
     }
 
     /// The run is finished as far as `filter` (without times) goes.
@@ -273,13 +313,13 @@ impl RelayMemory {
     /// it is known that they are stored; `None` where there is no room.
     pub(super) fn claim_ahead(
         &mut self,
-        (filter, scope): (&Filter, Scope),
+        of: Of<'_>,
         windows: &[Window],
         (began, now): (u64, u64),
         events: Vec<EventId>,
     ) -> Option<StateWrite> {
-        let name = coverage_name(filter, scope);
-        let row = self.row_with((filter, scope), &name, windows, (began, now))?;
+        let name = coverage_name(of.filter, of.scope);
+        let row = self.row_with(of, &name, windows, (began, now))?;
         let value = serde_json::to_vec(&row).ok();
         self.ahead.insert(name.clone());
         let write = StateWrite::new(StateTable::Coverage, format!("{}#{name}", self.key), value);
@@ -298,61 +338,6 @@ fn coverage_name(filter: &Filter, scope: Scope) -> String {
     let json = serde_json::to_vec(filter).unwrap_or_default();
     let digest = Sha256::digest([json, vec![u8::from(scope.up), u8::from(scope.free)]].concat());
     digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What of `filter` `known` matches as well, and what is left of it; `None` where they share nothing, or where what is
-/// left would be no single filter.
-fn share(filter: &Filter, known: &Filter) -> Option<(Filter, Option<Filter>)> {
-    let (mut both, mut left) = (filter.clone(), filter.clone());
-    let mut cuts = 0;
-    if filter.search != known.search || known.generic_tags.keys().any(|tag| !filter.generic_tags.contains_key(tag)) {
-        return None;
-    }
-    cuts += cut(&filter.ids, &known.ids, &mut both.ids, &mut left.ids)?;
-    cuts += cut(&filter.kinds, &known.kinds, &mut both.kinds, &mut left.kinds)?;
-    cuts += cut(&filter.authors, &known.authors, &mut both.authors, &mut left.authors)?;
-    for (tag, values) in &filter.generic_tags {
-        let known = known.generic_tags.get(tag).cloned();
-        let (mut of_both, mut of_left) = (None, None);
-        let values = Some(values.clone());
-        let cut = cut(&values, &known, &mut of_both, &mut of_left)?;
-        if cut > 0 {
-            both.generic_tags.insert(*tag, of_both?);
-            left.generic_tags.insert(*tag, of_left?);
-        }
-        cuts += cut;
-    }
-    match cuts {
-        0 => Some((both, None)),
-        1 => Some((both, Some(left))),
-        _ => None,
-    }
-}
-
-/// Cuts one list: 0 where `known` holds all of it, 1 where it holds some, `None` where it holds none, or where all
-/// values are asked for and `known` holds only some.
-fn cut<T: Ord + Clone>(
-    asked: &Option<BTreeSet<T>>,
-    known: &Option<BTreeSet<T>>,
-    both: &mut Option<BTreeSet<T>>,
-    left: &mut Option<BTreeSet<T>>,
-) -> Option<u32> {
-    let Some(known) = known else { return Some(0) };
-    let asked = asked.as_ref()?;
-    let (shared, rest): (BTreeSet<T>, BTreeSet<T>) = asked.iter().cloned().partition(|value| known.contains(value));
-    match (shared.is_empty(), rest.is_empty()) {
-        (_, true) => Some(0),
-        (true, false) => None,
-        (false, false) => {
-            (*both, *left) = (Some(shared), Some(rest));
-            Some(1)
-        }
-    }
-}
-
-/// Whether everything that `inner` matches is matched by `outer`.
-fn includes(outer: &Filter, inner: &Filter) -> bool {
-    matches!(share(inner, outer), Some((_, None)))
 }
 
 #[cfg(test)]
@@ -376,12 +361,17 @@ mod tests {
 
     const DOWN: Scope = Scope { up: false, free: false };
     const BOTH: Scope = Scope { up: true, free: false };
+
+    fn of(filter: &Filter) -> Of<'_> {
+        Of { filter, scope: DOWN, share: false }
+    }
+
     const WINDOW: Window = Window { since: 10, until: 19 };
 
     #[test]
     fn a_record_holds_for_every_filter_that_it_includes() {
         let mut memory = memory();
-        memory.drained((&kinds([1, 2]), DOWN), &[WINDOW], (5, 50), false);
+        memory.drained(of(&kinds([1, 2])), &[WINDOW], (5, 50), false);
         assert_eq!(memory.covered(&kinds([2]), DOWN), [(kinds([2]), vec![WINDOW])]);
         assert_eq!(memory.covered(&kinds([2]), BOTH), [(kinds([2]), vec![])]);
         assert_eq!(memory.covered(&Filter::new(), DOWN), [(Filter::new(), vec![])]);
@@ -393,7 +383,7 @@ mod tests {
     #[test]
     fn a_filter_that_grew_is_cut_into_what_was_drained_and_what_is_new() {
         let mut memory = memory();
-        memory.drained((&kinds([1, 2]), DOWN), &[WINDOW], (5, 50), false);
+        memory.drained(of(&kinds([1, 2])), &[WINDOW], (5, 50), false);
         let cut = memory.covered(&kinds([1, 2, 3]), DOWN);
         assert_eq!(cut, [(kinds([1, 2]), vec![WINDOW]), (kinds([3]), vec![])]);
         memory.finished(&kinds([1, 2, 3]), DOWN);
@@ -401,9 +391,25 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_a_second_cuts_no_filter_and_is_forgotten_with_the_whole() {
+        let (mut memory, all, one) = (memory(), kinds([1, 2]), kinds([1]));
+        let second = Window { since: 15, until: 15 };
+        memory.drained(Of { share: true, ..of(&one) }, &[second], (5, 50), false);
+        memory.dense(Of { share: true, ..of(&kinds([2])) }, (15, 500), (5, 50));
+        assert_eq!(memory.covered(&all, DOWN), [(all.clone(), vec![])]);
+        assert_eq!(memory.covered(&one, DOWN), [(one.clone(), vec![])]);
+        assert_eq!(memory.share(&one, DOWN, 15), Share::Drained);
+        assert_eq!(memory.share(&one, DOWN, 16), Share::Open);
+        assert_eq!(memory.share(&kinds([2]), DOWN, 15), Share::Dense);
+        assert_eq!(memory.share(&one, BOTH, 15), Share::Open);
+        memory.finished(&all, DOWN);
+        assert_eq!(memory.share(&one, DOWN, 15), Share::Open);
+    }
+
+    #[test]
     fn records_come_back_but_for_their_newest_minutes_and_older_runs_are_forgotten() {
         let mut memory = memory();
-        memory.drained((&kinds([1]), DOWN), &[Window { since: 0, until: 9_999 }], (5, 10_000), false);
+        memory.drained(of(&kinds([1])), &[Window { since: 0, until: 9_999 }], (5, 10_000), false);
         assert!(memory.remember(&SyncMethod::new("req"), vec![7]));
         let writes = memory.take_writes();
         assert_eq!(writes.len(), 2);

@@ -13,7 +13,7 @@
 //! | `windows`, `narrow` | how long windows are; how a second is asked for that is too dense |
 //! | `session`, `running`, `outcome`, `answers` | which strategy carries a piece, what it hears of the relay, what its end means |
 //! | `probe` | whether a relay left something out without a word |
-//! | `memory` | what outlives the connection: drained windows, what was learnt of the relay |
+//! | `memory`, `overlap` | what outlives the connection: drained windows, what was learnt of the relay; what two filters share |
 //! | `fetch`, `upload` | what is asked for by id, and what is offered |
 //! | `verdicts` | what checks and store said of events |
 //! | `live` | which live subscriptions are open |
@@ -28,6 +28,7 @@ mod machine;
 mod memory;
 mod narrow;
 mod outcome;
+mod overlap;
 mod part;
 mod piece;
 mod probe;

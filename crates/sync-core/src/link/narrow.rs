@@ -12,6 +12,7 @@ use nostr::event::{Event, EventId, Kind};
 use nostr::filter::Filter;
 use nostr::key::PublicKey;
 
+use super::memory::Share;
 use super::windows::range;
 use crate::model::RelayUrl;
 use crate::store::LocalSets;
@@ -45,6 +46,40 @@ pub(super) fn halves(filter: &Filter) -> Option<(Filter, Filter)> {
         _ => (low.ids, high.ids) = halve_list(&filter.ids),
     }
     Some((low, high))
+}
+
+/// See [`open_shares`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct OpenShares {
+    /// Those that are dense themselves and can't be halved: to be asked for last.
+    pub(super) last: Vec<Filter>,
+    pub(super) open: Vec<Filter>,
+}
+
+impl OpenShares {
+    pub(super) fn len(&self) -> usize {
+        self.last.len() + self.open.len()
+    }
+}
+
+/// What of a dense second is still to be asked for: filters that show together, with what is drained already, all that the
+/// halves of `filter` show. `None` where it can't be halved.
+pub(super) fn open_shares(filter: &Filter, known: &dyn Fn(&Filter) -> Share) -> Option<OpenShares> {
+    let OpenShares { mut last, mut open } = OpenShares::default();
+    let (low, high) = halves(filter)?;
+    // Each that is halved again has a record: there are as many steps as records at most.
+    let mut todo = vec![low, high];
+    while let Some(share) = todo.pop() {
+        match known(&share) {
+            Share::Drained => {}
+            Share::Open => open.push(share),
+            Share::Dense => match halves(&share) {
+                Some((low, high)) => todo.extend([low, high]),
+                None => last.push(share),
+            },
+        }
+    }
+    Some(OpenShares { last, open })
 }
 
 fn halve<T: Ord + Clone>(values: &BTreeSet<T>) -> (BTreeSet<T>, BTreeSet<T>) {
@@ -117,6 +152,20 @@ mod tests {
         assert_eq!((values(&low).len(), values(&high).len()), (1, 2));
         assert_eq!(values(&low).union(&values(&high)).count(), 3);
         assert_eq!((low.kinds, high.kinds), (filter.kinds.clone(), filter.kinds));
+    }
+
+    #[test]
+    fn what_is_drained_of_a_second_is_not_asked_for_again() {
+        let kinds = |kinds: &[u16]| Filter::new().kinds(kinds.iter().copied().map(Kind::from_u16));
+        let known = |share: &Filter| match share {
+            _ if [kinds(&[1, 2]), kinds(&[3])].contains(share) => Share::Dense,
+            _ if *share == kinds(&[2]) => Share::Drained,
+            _ => Share::Open,
+        };
+        let open = |last: &[Filter], open: &[Filter]| Some(OpenShares { last: last.to_vec(), open: open.to_vec() });
+        assert_eq!(open_shares(&kinds(&[1, 2, 3, 4]), &known), open(&[], &[kinds(&[3, 4]), kinds(&[1])]));
+        assert_eq!(open_shares(&kinds(&[2, 3]), &known), open(&[kinds(&[3])], &[]));
+        assert_eq!(open_shares(&kinds(&[2]), &known), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
+use super::memory::Share;
+use super::narrow;
 use super::piece::{Piece, Span};
 use super::windows::{Pace, merged};
 use super::wire;
@@ -56,6 +58,16 @@ impl Split {
     }
 }
 
+/// What is known of a filter when its part begins.
+pub(super) struct Known<'a> {
+    pub(super) covered: Vec<Window>,
+    /// Seconds that are asked for at the end, with how much was shown of them at once.
+    pub(super) dense: BTreeMap<u64, u64>,
+    pub(super) shares_drained: u64,
+    /// What is known of a second's share.
+    pub(super) share: &'a dyn Fn(&Filter, u64) -> Share,
+}
+
 /// One filter of a batch.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -78,6 +90,11 @@ pub(super) struct Part {
     shares: u64,
     /// Dense seconds beyond [`MAX_SPLITS`].
     unsplit: u64,
+    /// Shares of dense seconds that are drained, over all connections of the run.
+    pub(super) shares_drained: u64,
+    /// A connection ended before its dense seconds were dealt with: its pieces go one after the other, so that what comes
+    /// before the next end is of use.
+    pub(super) careful: bool,
     /// What the relay took that it hadn't.
     pub(super) uploaded: BTreeSet<EventId>,
     /// Uploads in a row that were not answered.
@@ -97,30 +114,54 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// `filter` over `window`, of which `covered` is drained already. `dense` seconds, with how much was shown of them, are
-    /// asked for at the end.
-    pub(super) fn new(filter: Filter, window: Window, covered: Vec<Window>, dense: BTreeMap<u64, u64>) -> Self {
-        let open = window.without(covered.iter().copied());
-        let last = dense.keys().filter(|second| open.iter().any(|gap| gap.contains(**second)));
-        let last: Vec<Window> = last.map(|second| Window { since: *second, until: *second }).collect();
-        let first = open.iter().flat_map(|gap| gap.without(last.iter().copied()));
-        let todo = last
-            .iter()
-            .copied()
-            .chain(first)
-            .map(|window| Span {
-                filter: filter.clone(),
-                window,
-                strategy: 0,
-                share_of: None,
-                chase: false,
-                seen: None,
-            })
-            .collect();
+    /// `filter` over `window`, of which `known` is drained already.
+    pub(super) fn new(filter: Filter, window: Window, known: Known<'_>) -> Self {
+        let Known { covered, dense, shares_drained, share } = known;
+        let mut part = Self::with(filter, window, covered, dense);
+        part.careful = !part.dense.is_empty();
+        part.shares_drained = shares_drained;
+        let open = window.without(part.covered.iter().copied());
+        let last = part.dense.clone().into_iter().filter(|(second, _)| open.iter().any(|gap| gap.contains(*second)));
+        let last: Vec<(Window, u64)> =
+            last.map(|(second, shown)| (Window { since: second, until: second }, shown)).collect();
+        // On top of what is asked for at the end.
+        for (second, shown) in &last {
+            part.take_up_dense(*second, *shown, &|filter| share(filter, second.since));
+        }
+        let first = open.iter().flat_map(|gap| gap.without(last.iter().map(|(second, _)| *second)));
+        let first: Vec<Span> = first.map(|window| part.span(window)).collect();
+        part.todo.extend(first);
+        part
+    }
+
+    /// A second that was told as dense is to be asked for by what of its shares is open. Where nothing narrower is left, what
+    /// could still be had comes first.
+    fn take_up_dense(&mut self, second: Window, shown: u64, known: &dyn Fn(&Filter) -> Share) {
+        match narrow::open_shares(&self.filter, known) {
+            None => self.todo.insert(0, self.span(second)),
+            Some(shares) if shares.len() == 0 => self.cover([second]),
+            Some(shares) => {
+                if self.split(second.since, shares.len() as u64, false, shown) {
+                    let share_of = Some(second.since);
+                    let span = |filter| Span { filter, share_of, ..self.span(second) };
+                    let (last, open): (Vec<Span>, Vec<Span>) =
+                        (shares.last.into_iter().map(span).collect(), shares.open.into_iter().map(span).collect());
+                    self.todo.splice(..0, last);
+                    self.todo.extend(open);
+                }
+            }
+        }
+    }
+
+    fn span(&self, window: Window) -> Span {
+        Span { filter: self.filter.clone(), window, strategy: 0, share_of: None, chase: false, seen: None }
+    }
+
+    fn with(filter: Filter, window: Window, covered: Vec<Window>, dense: BTreeMap<u64, u64>) -> Self {
         Self {
             filter,
             window,
-            todo,
+            todo: Vec::new(),
             pieces: BTreeMap::new(),
             next_piece: 0,
             sessions: 0,
@@ -130,6 +171,8 @@ impl Part {
             dense,
             shares: 0,
             unsplit: 0,
+            shares_drained: 0,
+            careful: false,
             uploaded: BTreeSet::new(),
             unanswered: 0,
             cool_downs: 0,
@@ -310,7 +353,13 @@ impl Part {
         // The newest ones tell most.
         open.drain(..open.len().saturating_sub(FilterCoverage::MAX_WINDOWS));
         drained.drain(..drained.len().saturating_sub(FilterCoverage::MAX_WINDOWS));
-        FilterCoverage { filter: wire::filter_text(&self.filter, 300), drained, open, more }
+        FilterCoverage {
+            filter: wire::filter_text(&self.filter, 300),
+            drained,
+            open,
+            more,
+            shares: self.shares_drained,
+        }
     }
 }
 

@@ -57,10 +57,24 @@ pub(super) struct Span {
     pub(super) seen: Option<usize>,
 }
 
+/// What a drained span says something of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drains {
+    /// The part's filter.
+    Part,
+    /// Its own filter in the second that it is a share of.
+    Share,
+    /// Nothing: it looks for ids that aren't served, or for values that were seen.
+    Nothing,
+}
+
 impl Span {
-    /// Whether what is drained of it is drained of the part's filter.
-    pub(super) fn is_plain(&self) -> bool {
-        self.share_of.is_none() && !self.chase
+    pub(super) fn drains(&self) -> Drains {
+        match (self.chase, self.share_of, self.seen) {
+            (true, ..) | (_, Some(_), Some(_)) => Drains::Nothing,
+            (false, Some(_), None) => Drains::Share,
+            (false, None, _) => Drains::Part,
+        }
     }
 }
 

@@ -56,7 +56,9 @@ impl RelayLink {
             carried.pieces.iter().find(|(_, piece)| ready(piece)).map(|(id, piece)| (*id, piece.span.strategy));
         let place = match waiting {
             Some((_, place)) => place,
-            None if carried.pieces.len() >= MAX_PIECES => return ControlFlow::Continue(false),
+            None if carried.pieces.len() >= if carried.careful { 1 } else { MAX_PIECES } => {
+                return ControlFlow::Continue(false);
+            }
             None => match carried.todo.last() {
                 Some(span) => span.strategy,
                 None => return ControlFlow::Continue(false),
@@ -254,18 +256,16 @@ impl RelayLink {
 
     /// A second isn't shown whole. Where connections break over it, what is below must not wait for it.
     fn dense(&mut self, at: At, dense: Dense, now: Now) {
-        let scope = self.scope(at.batch);
-        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
-        let (run, begun) = (carried.request.run_since, carried.begun);
-        let part = &mut carried.parts[at.part];
+        let Some(part) = self.part(at) else { return };
         let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
         piece.dense.push(dense);
-        if dense.certain && part.dense.len() < MAX_DENSE {
+        if !dense.certain {
+            return;
+        }
+        if part.dense.len() < MAX_DENSE {
             part.dense.insert(dense.second, dense.shown);
         }
-        if run.is_some() && !self.config.dry_run && dense.certain && piece.span.share_of.is_none() {
-            self.memory.dense((&part.filter, scope), (dense.second, dense.shown), (begun, now.unix_s));
-        }
+        self.keep(at, |memory, of, run| memory.dense(of, (dense.second, dense.shown), run), now);
     }
 
     fn needs(&mut self, at: At, ids: Vec<EventId>, within: Window) {

@@ -1,11 +1,13 @@
 //! What follows when a piece's session has ended and all that it brought up is settled: a verification round, a probe,
 //! a look for what wasn't served, the claim that its window is drained; and the ends of parts and batches.
 
+use nostr::filter::Filter;
+
 use super::machine::RelayLink;
-use super::memory::Scope;
+use super::memory::{Of, RelayMemory, Scope, Share};
 use super::narrow;
 use super::part::Carried;
-use super::piece::{At, Dense, Ripe, Span, Stage};
+use super::piece::{At, Dense, Drains, Piece, Ripe, Span, Stage};
 use super::windows::merged;
 use super::{LinkNotice, LinkOutput};
 use crate::model::{BatchId, BatchOutcome, BatchReport, FailureReason, FilterCoverage, Layer, RelayUrl};
@@ -19,6 +21,16 @@ const MAX_VERIFICATIONS: u32 = 2;
 const MAX_CHASES: usize = 16;
 /// How often coverage is told, milliseconds.
 const TELL_EVERY_MS: u64 = 1_000;
+
+/// What becomes of a second that is too dense.
+enum Narrowed {
+    /// Narrower filters ask for it.
+    Asked,
+    /// There is nothing more to ask, and nothing of it is missing.
+    Whole,
+    /// Something of it is missing.
+    NoWay,
+}
 
 impl RelayLink {
     /// Moves on pieces whose sessions have ended, and ends parts and batches that are done.
@@ -65,36 +77,59 @@ impl RelayLink {
 
     /// Everything of `windows` is here that the relay shows for a piece's filter. `ahead`: a record of it is on its way.
     fn claim(&mut self, at: At, windows: Vec<Window>, ahead: bool, now: Now) {
-        // A share of a second says nothing of the whole filter, and a look for ids that aren't served doesn't bring them.
-        if !windows.is_empty() && self.piece(at).is_none_or(|piece| piece.span.is_plain()) {
-            self.cover(at, &windows, ahead, now);
+        if windows.is_empty() {
+            return;
+        }
+        match self.piece(at).map_or(Drains::Nothing, |piece| piece.span.drains()) {
+            Drains::Part => self.cover(at, &windows, ahead, now),
+            Drains::Share => {
+                if let Some(part) = self.part(at) {
+                    part.shares_drained += windows.len() as u64;
+                }
+                self.keep(at, |memory, of, run| memory.drained(of, &windows, run, ahead), now);
+            }
+            Drains::Nothing => {}
         }
     }
 
     /// What is claimed of a piece, and waits for its events to be committed, is committed with them: nothing of it is read
     /// again where the process dies in between.
     fn claim_ahead(&mut self, at: At, now: Now) {
+        let Some((windows, events)) = self.piece(at).and_then(Piece::unripe) else { return };
+        let write = self.keep(at, |memory, of, run| memory.claim_ahead(of, &windows, run, events), now).flatten();
+        self.out.extend(write.map(|write| LinkOutput::Persist(vec![write])));
+    }
+
+    /// Has something kept of a piece, where its batch resumes and it says something of a filter. `keep` is told when the batch
+    /// began, and the present: unix seconds.
+    pub(super) fn keep<T>(
+        &mut self,
+        at: At,
+        keep: impl FnOnce(&mut RelayMemory, Of<'_>, (u64, u64)) -> T,
+        now: Now,
+    ) -> Option<T> {
         let (scope, dry_run) = (self.scope(at.batch), self.config.dry_run);
-        let Some(carried) = self.batches.get_mut(&at.batch) else { return };
-        let (run, begun, part) = (carried.request.run_since, carried.begun, &mut carried.parts[at.part]);
-        let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
-        if run.is_none() || dry_run || !piece.span.is_plain() {
-            return;
-        }
-        if let Some((windows, events)) = piece.unripe() {
-            let write = self.memory.claim_ahead((&part.filter, scope), &windows, (begun, now.unix_s), events);
-            self.out.extend(write.map(|write| LinkOutput::Persist(vec![write])));
-        }
+        let carried = self.batches.get(&at.batch)?;
+        let part = carried.parts.get(at.part)?;
+        let span = &part.pieces.get(&at.piece)?.span;
+        let (filter, share) = match span.drains() {
+            Drains::Part => (&part.filter, false),
+            Drains::Share => (&span.filter, true),
+            Drains::Nothing => return None,
+        };
+        carried.request.run_since.filter(|_| !dry_run)?;
+        Some(keep(&mut self.memory, Of { filter, scope, share }, (carried.begun, now.unix_s)))
     }
 
     /// `windows` of a part's filter are drained, and everything of them is stored. `ahead`: a record of it is on its way.
     fn cover(&mut self, at: At, windows: &[Window], ahead: bool, now: Now) {
-        let scope = self.scope(at.batch);
+        let (scope, dry_run) = (self.scope(at.batch), self.config.dry_run);
         let Some(carried) = self.batches.get_mut(&at.batch) else { return };
         let (run, begun, part) = (carried.request.run_since, carried.begun, &mut carried.parts[at.part]);
         part.cover(windows.iter().copied());
-        if run.is_some() && !self.config.dry_run {
-            self.memory.drained((&part.filter, scope), windows, (begun, now.unix_s), ahead);
+        if run.is_some() && !dry_run {
+            let of = Of { filter: &part.filter, scope, share: false };
+            self.memory.drained(of, windows, (begun, now.unix_s), ahead);
         }
         self.to_tell.insert(at.batch);
     }
@@ -190,13 +225,12 @@ impl RelayLink {
         let mut shares = false;
         for dense in dense.into_iter().filter(|_| !span.chase) {
             match self.split_dense(at, dense, &relay, local) {
-                true => shares = true,
-                // Nothing narrower can be asked, and nothing says that there is more.
-                false if !dense.certain && span.share_of.is_none() => {
+                Narrowed::Asked => shares = true,
+                Narrowed::Whole if span.drains() == Drains::Part => {
                     let second = Window { since: dense.second, until: dense.second };
                     self.cover(at, &[second], false, now);
                 }
-                false => {}
+                Narrowed::Whole | Narrowed::NoWay => {}
             }
         }
         let Some(part) = self.part(at) else { return };
@@ -210,28 +244,46 @@ impl RelayLink {
     }
 
     /// A second holds more than was shown of it, or may: narrower filters ask for it, by the filter's own values, then by
-    /// those that were seen. Returns whether there are any.
-    fn split_dense(&mut self, at: At, dense: Dense, relay: &RelayUrl, local: &dyn LocalSets) -> bool {
+    /// those that were seen.
+    fn split_dense(&mut self, at: At, dense: Dense, relay: &RelayUrl, local: &dyn LocalSets) -> Narrowed {
         let Dense { second, shown, certain } = dense;
-        let Some(part) = self.part(at) else { return false };
-        let Some(piece) = part.pieces.get(&at.piece) else { return false };
-        let Span { filter, strategy, share_of, seen, .. } = piece.span.clone();
-        let (filters, proves) = match narrow::halves(&filter) {
-            Some((low, high)) => (vec![high, low], true),
+        let Some(span) = self.piece(at).map(|piece| piece.span.clone()) else { return Narrowed::NoWay };
+        let Span { filter, strategy, share_of, seen, .. } = span;
+        // Where a question is asked, what its shares show is counted: all of them are asked for.
+        let open = match seen {
+            None => narrow::open_shares(&filter, &self.known_shares(at.batch, second)),
+            Some(_) => narrow::open_shares(&filter, &|_| Share::Open),
+        };
+        let (filters, proves) = match open {
+            Some(shares) => ([shares.last, shares.open].concat(), true),
             None => (narrow::by_values_seen(&filter, second, relay, local), false),
         };
+        if proves && filters.is_empty() {
+            // Earlier connections have brought all of it.
+            return Narrowed::Whole;
+        }
+        let Some(part) = self.part(at) else { return Narrowed::NoWay };
         let splits = !filters.is_empty() && part.split(second, filters.len() as u64, share_of.is_some(), shown);
         if certain && !(proves && splits) {
             part.doubt(second, shown);
         }
         if !splits {
-            return false;
+            // Nothing narrower can be asked. Where nothing says that there is more, there isn't.
+            return if certain { Narrowed::NoWay } else { Narrowed::Whole };
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, shown, None)) };
         let window = Window { since: second, until: second };
         let span = |filter| Span { filter, window, strategy, share_of: Some(second), chase: false, seen };
         part.todo.extend(filters.into_iter().map(span));
-        true
+        Narrowed::Asked
+    }
+
+    /// What is known of the shares of a second.
+    pub(super) fn known_shares(&self, batch: BatchId, second: u64) -> impl Fn(&Filter) -> Share {
+        let scope = self.scope(batch);
+        let resumes = self.batches.get(&batch).is_some_and(|carried| carried.request.run_since.is_some());
+        let resumes = resumes && !self.config.dry_run;
+        move |filter| if resumes { self.memory.share(filter, scope, second) } else { Share::Open }
     }
 
     fn end_piece(&mut self, at: At) {
