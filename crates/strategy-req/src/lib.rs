@@ -5,6 +5,7 @@
 //! | `page` | what one page has shown |
 //! | `pager` | where the next page begins, what is drained, what can't be shown |
 //! | `span` | what is claimed of a stretch of time |
+//! | `sizes` | how large pages are, where connections break |
 //! | `remembered` | what is kept of a relay between sessions |
 //! | `session` | when to ask, when to give up |
 //! | `offer` | what we have and the relay never showed |
@@ -16,6 +17,7 @@ mod page;
 mod pager;
 mod remembered;
 mod session;
+mod sizes;
 mod span;
 
 use sync_core::model::SyncMethod;

@@ -17,35 +17,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_core::strategy::{Output, Window};
 
 use crate::page::{Page, Seam, Shown};
-use crate::remembered::{Broke, Remembered};
+use crate::sizes::Sizes;
 use crate::span::{LastPage, LastSecond, Raise, Span};
 
 /// Pages of one session: 50 million events at 500 a page.
 const MAX_PAGES: u32 = 100_000;
-/// Connections that may break over a second that is asked for by itself: other pages may have gone before it on the first.
-const MAX_BREAKS: u8 = 2;
 /// Relays that show fewer events than this at once, and don't say so, aren't reckoned with.
 const LEAST_CAP: u64 = 10;
 
 pub(crate) struct Pager {
-    /// The usual size of a page.
-    full: u64,
-    /// The size of the next.
-    limit: u64,
-    /// The size of the first.
-    started: u64,
-    remembered: Remembered,
-    /// Tells the filter from others.
-    tag: u64,
-    /// All that is to be read.
-    window: Window,
-    /// Whether anything was claimed, or named as dense.
-    progressed: bool,
-    /// The second that a larger page was last asked for, until anything is claimed or named.
-    raised: Option<u64>,
-    /// Events that came in this session's pages, and in the largest page that was seen.
-    total: u64,
-    most: u64,
+    sizes: Sizes,
     /// Whether the relay has told its cap, so that it needn't be guessed.
     cap_told: bool,
     /// The largest page that is known to have been cut by the relay.
@@ -73,14 +54,13 @@ enum Order {
 
 impl Pager {
     /// Reads `window` but for what is in `drained`. `matching` is what the filter's own bounds leave of time, `now` the
-    /// last second that can be claimed where the window has no end, `full` the usual size of a page, `tag` tells the filter
-    /// from others.
+    /// last second that can be claimed where the window has no end.
     pub(crate) fn new(
         window: Window,
         drained: &[Window],
         matching: Window,
         now: u64,
-        (full, remembered, tag): (u64, Remembered, u64),
+        sizes: Sizes,
         cap_told: bool,
     ) -> Self {
         let todo = window
@@ -92,18 +72,8 @@ impl Pager {
                 Span::new(gap.since.max(matching.since), gap.until.min(matching.until), claim)
             })
             .collect();
-        let started = remembered.limit.map_or(full, |limit| full.min(limit.into()));
         Self {
-            full,
-            limit: started,
-            started,
-            remembered,
-            tag,
-            window,
-            progressed: false,
-            raised: None,
-            total: 0,
-            most: remembered.most.0.into(),
+            sizes,
             cap_told,
             cap: None,
             order: Order::Unknown,
@@ -135,21 +105,17 @@ impl Pager {
             if self.pages > MAX_PAGES {
                 return Err(format!("the relay's answers have not ended within {MAX_PAGES} pages"));
             }
-            if span.raise.is_none()
-                && span.floor == span.until
-                && self.limit < self.full
-                && !self.gave_up_on(span.floor)
-            {
+            if span.raise.is_none() && span.floor == span.until && self.sizes.may_raise(span.floor) {
                 span.raise = Some(Raise::Alone(LastSecond { second: span.floor, shown: 0 }));
-                self.raised = Some(span.floor);
+                self.sizes.raise(span.floor);
             }
             let whole = Window { since: span.floor, until: span.until };
             let (asked, limit) = match span.raise {
-                // Larger pages would break there again.
-                None if self.gave_up_on(span.until) => (whole, self.started.min(self.limit)),
-                None => (whole, self.limit),
-                Some(Raise::Alone(LastSecond { second, .. })) => (Window { since: second, until: second }, self.full),
-                Some(Raise::Beyond(_, limit)) => (whole, self.limit.max(limit)),
+                None => (whole, self.sizes.of_page_at(span.until)),
+                Some(Raise::Alone(LastSecond { second, .. })) => {
+                    (Window { since: second, until: second }, self.sizes.full)
+                }
+                Some(Raise::Beyond(_, limit)) => (whole, self.sizes.limit.max(limit)),
             };
             span.doubted = false;
             self.span = Some(span);
@@ -163,7 +129,7 @@ impl Pager {
     /// There is no way on: what the relay answers doesn't say where the next page would begin.
     pub(crate) fn ended(&mut self, page: Page, finished: Option<bool>) -> Result<(), String> {
         let Some(mut span) = self.span.take() else { return Ok(()) };
-        self.grow(page.raw);
+        self.out.extend(self.sizes.came_whole(page.raw).map(Output::Remember));
         let raise = span.raise.take();
         let Some(shown) = &page.shown else { return self.ended_empty(span, raise, &page, finished) };
         if shown.unordered {
@@ -195,11 +161,11 @@ impl Pager {
             Some(Raise::Beyond(..)) => self.go_on_from(span, &page, shown, full),
             None => {
                 let of = LastSecond { second: shown.oldest.second, shown: shown.oldest.len() };
-                let is_small = page.limit < self.full && page.raw >= page.limit;
-                if shown.is_one_second() && is_small && !self.gave_up_on(of.second) {
+                let is_small = page.limit < self.sizes.full && page.raw >= page.limit;
+                if shown.is_one_second() && is_small && !self.sizes.gave_up_on(of.second) {
                     span.last = None;
                     span.raise = Some(Raise::Alone(of));
-                    self.raised = Some(of.second);
+                    self.sizes.raise(of.second);
                     self.span = Some(span);
                 } else {
                     self.go_on_from(span, &page, shown, full);
@@ -207,12 +173,6 @@ impl Pager {
             }
         }
         Ok(())
-    }
-
-    /// Whether connections broke over a second whenever all of it was asked for.
-    fn gave_up_on(&self, second: u64) -> bool {
-        let here = |broke: &Broke| (broke.second, broke.filter) == (second, self.tag);
-        self.remembered.broke.filter(here).is_some_and(|broke| broke.times >= MAX_BREAKS)
     }
 
     /// A second was asked for by itself, by a page of the usual size.
@@ -296,7 +256,7 @@ impl Pager {
             return Err(format!("asked for {since} to {until}, it sent no valid event and says that there are more"));
         }
         if page.raw > 0 && self.is_full(page) {
-            if page.limit < self.limit {
+            if page.limit < self.sizes.limit {
                 self.span = Some(span);
                 return Ok(());
             }
@@ -329,7 +289,7 @@ impl Pager {
 
     /// A page of the relay's choice was cut: by its cap, where not by ours.
     fn cut(&mut self, raw: u64, limit: u64) {
-        if raw < limit || limit >= self.full {
+        if raw < limit || limit >= self.sizes.full {
             self.cap = self.cap.max(Some(raw));
         }
     }
@@ -346,7 +306,7 @@ impl Pager {
         self.unsure.remove(&second);
         if self.dense.insert(second) {
             self.out.push(Output::Dense { second, shown, certain: true });
-            self.made_progress();
+            self.sizes.made_progress();
         }
     }
 
@@ -356,7 +316,7 @@ impl Pager {
     fn close(&mut self, span: Span) {
         if let Some(last) = span.last.filter(|last| last.open && !last.below_span)
             && self.cap.is_none()
-            && last.raw >= self.most.max(LEAST_CAP)
+            && last.raw >= self.sizes.most.max(LEAST_CAP)
             && !self.dense.contains(&last.second)
         {
             self.unsure.insert(last.second, last.shown);
@@ -380,77 +340,21 @@ impl Pager {
             .collect();
         let claims = claim.without(out.into_iter().map(|second| Window { since: second, until: second }));
         if !claims.is_empty() {
-            self.made_progress();
+            self.sizes.made_progress();
         }
         self.out.extend(claims.into_iter().map(Output::Drained));
     }
 
-    fn made_progress(&mut self) {
-        self.progressed = true;
-        self.raised = None;
-    }
-
-    /// Everything was read on one connection: the relay is better than it was. Where it broke over a second of that, this is
-    /// tried again next time.
+    /// Everything was read on one connection.
     fn settle(&mut self) {
         let unsure = std::mem::take(&mut self.unsure).into_iter();
         self.out.extend(unsure.map(|(second, shown)| Output::Dense { second, shown, certain: false }));
-        if self.remembered.limit.take().is_some() && self.limit < self.full {
-            let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
-            let elsewhere = |broke: &Broke| broke.filter != self.tag || !self.window.contains(broke.second);
-            let broke = self.remembered.broke.filter(elsewhere);
-            self.remember(Remembered { limit: Some(limit), broke, ..self.remembered });
-        }
+        self.out.extend(self.sizes.settle().map(Output::Remember));
     }
 
-    fn remember(&mut self, known: Remembered) {
-        self.out.push(Output::Remember(known.bytes()));
-    }
-
-    /// A page came whole, of `raw` events: the next may be larger, where that says anything of large ones.
-    fn grow(&mut self, raw: u64) {
-        self.total += raw;
-        self.most = self.most.max(raw);
-        if raw.saturating_mul(2) < self.limit {
-            return;
-        }
-        let grown = self.limit.saturating_mul(2).min(self.full);
-        if grown == self.full && self.limit < grown {
-            self.remember(Remembered { limit: None, broke: None, ..self.remembered });
-        }
-        self.limit = grown;
-    }
-
-    /// The connection broke within `page`, at `now` (unix seconds). Sessions without progress don't go on for ever: their
-    /// pages get smaller, and at the last a second is flagged.
+    /// The connection broke within `page`, at `now` (unix seconds).
     pub(crate) fn lost(&mut self, page: &Page, now: u64) {
-        let is_first = self.pages == 1;
-        if page.raw == 0 && (is_first || self.progressed) && self.raised.is_none() {
-            return;
-        }
-        let mut limit = match page.raw {
-            // Smaller pages were of use before.
-            _ if self.raised.is_some() => self.started,
-            0 => self.started,
-            came => (self.total + came).div_ceil(2).min(page.limit),
-        };
-        if !is_first && !self.progressed && self.raised.is_none() {
-            limit = limit.min((self.started / 2).max(1));
-        }
-        if limit < self.full || self.raised.is_some() {
-            let before =
-                |second| self.remembered.broke.filter(|broke| (broke.second, broke.filter) == (second, self.tag));
-            let broke = |second| Broke {
-                second,
-                filter: self.tag,
-                times: before(second).map_or(0, |broke| broke.times).saturating_add(1),
-            };
-            let limit = u32::try_from(limit.min(self.full)).unwrap_or(u32::MAX);
-            let most = u32::try_from(self.most.max(page.raw)).unwrap_or(u32::MAX);
-            let most = if most > self.remembered.most.0 { (most, now) } else { self.remembered.most };
-            let broke = self.raised.map(broke).or(self.remembered.broke);
-            self.remember(Remembered { limit: Some(limit), most, broke });
-        }
+        self.out.extend(self.sizes.lost(page, self.pages == 1, now).map(Output::Remember));
     }
 
     /// What there is to say since the last call.

@@ -19,6 +19,7 @@ use crate::offer::Offer;
 use crate::page::Page;
 use crate::pager::Pager;
 use crate::remembered::{Remembered, tag};
+use crate::sizes::Sizes;
 
 /// Events of one page. A relay that ignores `limit` sends all that it has.
 const MAX_PAGE_EVENTS: u64 = 1_000_000;
@@ -70,7 +71,8 @@ impl ReqSession {
         };
         // What the relay lacks is known only where all that it has was seen in this session.
         let drained = if direction.up() { &[] } else { drained.as_slice() };
-        let sizes = (self.settings.limit(profile), Remembered::read(remembered, now.unix_s), tag(filter));
+        let remembered = Remembered::read(remembered, now.unix_s);
+        let sizes = Sizes::new(self.settings.limit(profile), remembered, tag(filter), *window);
         let pager = Pager::new(*window, drained, matching, now.unix_s, sizes, profile.max_limit.is_some());
         let offer = direction.up().then(|| Offer::new(local));
         self.ask(Reading { pager, offer }, now);
