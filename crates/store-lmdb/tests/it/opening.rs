@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
+use nostr::event::Event;
 use nostr::filter::Filter;
 use store_lmdb::{LmdbStore, OpenError, Options};
-use sync_core::store::{EventStore, StateTable, StateWrite, StoreError};
+use sync_core::store::{EventStore, IntakeOutcome, StateTable, StateWrite, StoreError, Submission};
 
 use crate::support::{NOW, assert_sound, ids, notes, open, query, small, submit};
 use crate::verifying::damage;
@@ -21,6 +22,31 @@ pub(crate) fn other_process(role: &str, dir: &std::path::Path) -> Command {
 
 fn write(table: StateTable, key: &[u8], value: Option<&[u8]>) -> StateWrite {
     StateWrite::new(table, key, value.map(<[u8]>::to_vec))
+}
+
+#[test]
+fn a_record_that_depends_on_events_is_written_with_them_or_not_at_all() {
+    let (_dir, store) = open(small());
+    let events = notes(0..2);
+    let record = |name: &[u8], if_known: &[Event]| StateWrite {
+        if_known: if_known.iter().map(|event| event.id).collect(),
+        ..write(StateTable::Coverage, name, Some(b"drained"))
+    };
+    let keys = || {
+        let records = store.read_state(StateTable::Coverage).expect("reads");
+        records.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    store.write_state(vec![record(b"too early", &events)]).expect("written");
+    assert!(keys().is_empty());
+    let (said, outcome) = std::sync::mpsc::sync_channel(1);
+    let state = vec![record(b"with two of which one comes", &events), record(b"with it", &events[..1])];
+    let submission = Submission { events: events[..1].to_vec(), state, now: NOW, ..Submission::default() };
+    store.submit(submission, Box::new(move |result| _ = said.send(result))).expect("submitted");
+    assert_eq!(outcome.recv().expect("answered"), Ok(vec![IntakeOutcome::Stored]));
+    assert_eq!(keys(), [b"with it".to_vec()]);
+    submit(&store, events.clone()).expect("stored");
+    store.write_state(vec![record(b"later", &events)]).expect("written");
+    assert_eq!(keys(), [b"later".to_vec(), b"with it".to_vec()]);
 }
 
 #[test]
