@@ -9,6 +9,7 @@ use sync_core::model::{
     Layer, PendingItems, SyncMethod,
 };
 use sync_core::nostr::filter::Filter;
+use sync_core::nostr::key::Keys;
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connector, Fault, Target};
 use tokio::sync::mpsc;
@@ -46,6 +47,8 @@ pub struct SyncRequest {
     pub rate_limit_cooldown: Duration,
     /// Events dated further ahead aren't asked for, seconds.
     pub max_future_s: u64,
+    /// The service's keys, for relays that ask who we are (NIP-42).
+    pub keys: Option<Keys>,
     /// What was drained so shortly before a former run was cut off is read again.
     pub overlap: Duration,
     /// For whatever wants to look random.
@@ -182,6 +185,7 @@ async fn attempt(
         dry_run: request.dry_run,
         rate_limit_cooldown_ms: u64::try_from(request.rate_limit_cooldown.as_millis()).unwrap_or(u64::MAX),
         max_future_s: request.max_future_s,
+        keys: request.keys.clone(),
         memory: memory(&*shared.store, &request.target.relay, request.overlap.as_secs(), now),
         seed: request.seed.wrapping_add(batch),
     };

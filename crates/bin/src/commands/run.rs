@@ -105,6 +105,7 @@ fn daemon_config(context: &Context) -> DaemonConfig {
         relay_strategies,
         rate_limit_cooldown: config.health.rate_limit_cooldown,
         max_future_s: config.limits.max_future.as_secs(),
+        keys: config.service.keys.clone(),
         seed: wiring::seed(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -122,6 +122,7 @@ async fn sync_all(
             strategies: context.strategies.order(names),
             rate_limit_cooldown: config.health.rate_limit_cooldown,
             max_future_s: config.limits.max_future.as_secs(),
+            keys: config.service.keys.clone(),
             overlap: config.sync.catch_up_overlap,
             seed: wiring::seed(),
         };

@@ -61,11 +61,7 @@ impl Loaded {
     /// What is accepted but has no effect in this version, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let endpoint = self.config.telemetry.otlp_endpoint.is_some();
-        let keys = self.config.service.keys.is_some();
-        let warnings = [
-            (endpoint, "telemetry.otlp_endpoint is set, but this version exports no traces"),
-            (keys, "the service has a key, but this version doesn't answer relays that ask for authentication"),
-        ];
+        let warnings = [(endpoint, "telemetry.otlp_endpoint is set, but this version exports no traces")];
         warnings.into_iter().filter(|(is_set, _)| *is_set).map(|(_, text)| text.to_owned()).collect()
     }
 

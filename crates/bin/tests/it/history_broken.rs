@@ -40,9 +40,6 @@ fn read(events: &[Event]) -> (Place, Synced) {
     let synced = sync(&place, &net, &["--filter", &filter]);
     let stats = net.relays[0].stats();
     println!("{} connections, {} EVENT frames; {:#}", stats.connections, stats.events_out(), synced.only());
-    for r in &stats.reqs {
-        println!("REQ {} {}", r.connection, serde_json::to_string(&r.filters).unwrap());
-    }
     (place, synced)
 }
 

@@ -32,6 +32,7 @@ mod signed;
 mod status_endpoint;
 mod store_on_disk;
 mod strategies_listed;
+mod sync_auth;
 mod sync_command;
 mod sync_directions;
 mod sync_hostile;

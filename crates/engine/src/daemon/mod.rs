@@ -15,6 +15,7 @@ use sync_core::Now;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
+use sync_core::nostr::key::Keys;
 use sync_core::store::{StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
@@ -48,6 +49,8 @@ pub struct DaemonConfig {
     pub rate_limit_cooldown: Duration,
     /// Events dated further ahead aren't asked for, seconds.
     pub max_future_s: u64,
+    /// The service's keys, for relays that ask who we are (NIP-42).
+    pub keys: Option<Keys>,
     /// For whatever wants to look random.
     pub seed: u64,
     /// The program's version, for the status document.
@@ -275,6 +278,7 @@ impl Daemon {
                     rate_limit_cooldown_ms: u64::try_from(self.config.rate_limit_cooldown.as_millis())
                         .unwrap_or(u64::MAX),
                     max_future_s: self.config.max_future_s,
+                    keys: self.config.keys.clone(),
                     memory: self.memory(&relay),
                     seed: self.config.seed,
                 };

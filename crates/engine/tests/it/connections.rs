@@ -26,6 +26,7 @@ fn config(strategies: StrategyOrder) -> LinkConfig {
         dry_run: false,
         rate_limit_cooldown_ms: 65_000,
         max_future_s: 900,
+        keys: None,
         memory: RelayMemory::default(),
         seed: 1,
     }

@@ -33,6 +33,7 @@ fn config() -> DaemonConfig {
         relay_strategies: HashMap::new(),
         rate_limit_cooldown: Duration::from_secs(65),
         max_future_s: 900,
+        keys: None,
         seed: 1,
         version: "test".to_owned(),
     }

@@ -32,6 +32,7 @@ fn request(strategies: StrategyOrder) -> SyncRequest {
         strategies,
         rate_limit_cooldown: Duration::from_secs(65),
         max_future_s: 900,
+        keys: None,
         overlap: Duration::from_secs(900),
         seed: 1,
     }

@@ -235,8 +235,14 @@ impl RelayLife {
             LinkNotice::Coverage { batch, filters } if self.in_flight.contains_key(&batch) => {
                 self.coverage.insert(batch, filters);
             }
-            LinkNotice::AuthRequired { .. } if self.status() == ConnectionStatus::Syncing => {
-                self.reason = "historic sync in progress; the relay asks for authentication (NIP-42)".to_owned();
+            LinkNotice::AuthRequired { answered: false, .. } if self.status() == ConnectionStatus::Syncing => {
+                self.reason = "historic sync in progress; the relay asks for authentication (NIP-42), and the service \
+                               has no key"
+                    .to_owned();
+            }
+            LinkNotice::AuthRefused { text } => {
+                let text = format!("the relay doesn't accept our authentication (NIP-42): {text}");
+                env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
             }
             _ => {}
         }

@@ -260,6 +260,7 @@ impl RelayLink {
         let mut again = false;
         match meaning {
             Meaning::RateLimited => again = self.may_wait(at),
+            Meaning::AuthRequired => again = self.auth_may_help() && self.may_ask_again(at),
             Meaning::TooManyAtOnce if self.subs.len().max(1) < self.max_subs => {
                 self.shrink(self.subs.len(), now);
                 again = true;

@@ -67,7 +67,7 @@ impl RelayLink {
 
     /// Opens whatever is due.
     pub(super) fn open_live(&mut self, now: Now) {
-        if self.quiet_until > now.mono_ms {
+        if self.quiet_until > now.mono_ms || self.auth_pending() {
             return;
         }
         let due: Vec<LiveKey> = self
@@ -109,6 +109,13 @@ impl RelayLink {
             }
             self.send(wire::req(&wire, &filters), None);
             self.outlived.extend(old);
+        }
+    }
+
+    /// What the relay refused may be open to us now.
+    pub(super) fn live_again(&mut self, now: Now) {
+        for live in self.live.values_mut().filter(|live| live.retry_at.is_some()) {
+            live.retry_at = Some(now.mono_ms);
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
+use nostr::key::Keys;
 
+use super::auth::Auth;
 use super::fetch::{Fetch, FetchEnd};
 use super::inbox::{Arrived, Inbox};
 use super::live::Live;
@@ -46,6 +48,8 @@ pub struct LinkConfig {
     pub rate_limit_cooldown_ms: u64,
     /// Events dated further ahead than this aren't asked for, seconds (`limits.max_future`).
     pub max_future_s: u64,
+    /// The service's keys, for relays that ask who we are (NIP-42).
+    pub keys: Option<Keys>,
     /// What is remembered of the relay.
     pub memory: RelayMemory,
     /// For sessions that want to look random.
@@ -121,7 +125,7 @@ pub struct RelayLink {
     /// When the relay last spoke of rate limits.
     limited_at: Option<MonoMillis>,
     pub(super) jitter: Jitter,
-    auth_told: bool,
+    pub(super) auth: Auth,
     /// Events and frames of no use, and good events.
     pub(super) bad: u64,
     pub(super) good: u64,
@@ -166,7 +170,7 @@ impl RelayLink {
             fetch_chunk: usize::MAX,
             quiet_until: 0,
             limited_at: None,
-            auth_told: false,
+            auth: Auth::default(),
             bad: 0,
             good: 0,
             closing: false,
@@ -237,6 +241,7 @@ impl RelayLink {
         self.probe_timeouts(now);
         self.parked_due(now);
         self.retries_due(now);
+        self.auth_timeout(now);
         self.live_settled(now);
         self.pump(local, now);
     }
@@ -298,7 +303,8 @@ impl RelayLink {
             .filter(|piece| piece.stage == Stage::Waiting && piece.not_before > 0)
             .map(|piece| (piece.not_before, "retry"));
         let requests = sessions.chain(fetches).chain(probes).chain(uploads);
-        requests.chain(parked).chain(live).chain(quiet).chain(waiting).min()
+        let auth = self.auth_deadline().map(|at| (at, "word on our authentication"));
+        requests.chain(parked).chain(auth).chain(live).chain(quiet).chain(waiting).min()
     }
 
     /// Frames and events that wait for checks: the shell stops reading where it grows.
@@ -389,14 +395,12 @@ impl RelayLink {
                 }
                 self.on_notice(&said, local, now);
             }
-            RelayFrame::Ok { id, accepted, text } => self.upload_answered(id, accepted, &text, now),
-            RelayFrame::Auth { challenge } => {
-                if !self.auth_told {
-                    self.auth_told = true;
-                    let challenge = challenge.chars().take(Said::MAX_TEXT).collect();
-                    self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRequired { challenge }));
+            RelayFrame::Ok { id, accepted, text } => {
+                if !self.auth_answered(id, accepted, &text, now) {
+                    self.upload_answered(id, accepted, &text, now);
                 }
             }
+            RelayFrame::Auth { challenge } => self.challenged(&challenge, now),
         }
         self.dirty = true;
     }
@@ -480,6 +484,8 @@ impl RelayLink {
             self.dirty = false;
             if self.quiet_until <= now.mono_ms {
                 self.quiet_until = 0;
+            }
+            if self.quiet_until == 0 && !self.auth_pending() {
                 self.open_live(now);
                 self.send_held(now);
                 self.start_sessions(local, now);

@@ -16,10 +16,12 @@
 //! | `memory`, `overlap` | what outlives the connection: drained windows, what was learnt of the relay; what two filters share |
 //! | `fetch`, `upload` | what is asked for by id, and what is offered |
 //! | `verdicts` | what checks and store said of events |
+//! | `auth` | how a relay is told who we are |
 //! | `live` | which live subscriptions are open |
 //! | `wire` | how frames are read and written |
 
 mod answers;
+mod auth;
 mod batches;
 mod fetch;
 mod inbox;
@@ -202,5 +204,12 @@ pub enum LinkNotice {
     AuthRequired {
         /// The challenge of its AUTH message.
         challenge: String,
+        /// Whether we answer, or have no key.
+        answered: bool,
+    },
+    /// The relay doesn't accept our authentication.
+    AuthRefused {
+        /// Its words.
+        text: String,
     },
 }

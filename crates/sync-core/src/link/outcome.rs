@@ -59,7 +59,8 @@ impl RelayLink {
                 // Being asked for less at once says nothing about the strategy.
                 let too_many = is_refusal(&reason, Meaning::TooManyAtOnce);
                 let limited = reason == FailureReason::Timeout && self.turned_away(asked_at);
-                let put_off = too_many || limited || is_refusal(&reason, Meaning::RateLimited);
+                let unknown = is_refusal(&reason, Meaning::AuthRequired) && self.auth_may_help();
+                let put_off = too_many || limited || unknown || is_refusal(&reason, Meaning::RateLimited);
                 if attempts >= if put_off { MAX_PUT_OFF } else { MAX_ATTEMPTS } {
                     return self.fall_back(at, reason, &text, false);
                 }
@@ -69,6 +70,8 @@ impl RelayLink {
                 piece.not_before = now.mono_ms + RETRY_MS;
                 if put_off {
                     piece.not_before = piece.not_before.max(cooling);
+                }
+                if put_off && !unknown {
                     self.max_sessions = self.sessions.len().max(1);
                 }
                 // Reconciliations are counted by themselves (WIRE.md).

@@ -101,6 +101,8 @@ pub(super) struct Part {
     pub(super) unanswered: usize,
     /// Cool-downs waited out, and the end of the last one of them.
     pub(super) cool_downs: u32,
+    /// Requests repeated because the relay didn't know us.
+    pub(super) asked_again: u32,
     pub(super) cooling: MonoMillis,
     /// Ids that can't come: bad, kept out, or not served.
     accounted: BTreeSet<EventId>,
@@ -176,6 +178,7 @@ impl Part {
             uploaded: BTreeSet::new(),
             unanswered: 0,
             cool_downs: 0,
+            asked_again: 0,
             cooling: 0,
             accounted: BTreeSet::new(),
             suspects: BTreeSet::new(),

@@ -76,7 +76,11 @@ impl RelayLink {
         self.touch();
         let said = classify(SaidIn::Ok, text, None);
         self.heed(&said, now);
-        let may_wait = said.meaning == Meaning::RateLimited && self.may_wait(upload.at);
+        let may_wait = match said.meaning {
+            Meaning::RateLimited => self.may_wait(upload.at),
+            Meaning::AuthRequired => self.auth_may_help() && self.may_ask_again(upload.at),
+            _ => false,
+        };
         let at = upload.at;
         let Some(carried) = self.batches.get_mut(&at.batch) else { return };
         let part = &mut carried.parts[at.part];

@@ -199,6 +199,10 @@ pub(super) fn event(event: &Event) -> String {
     format!("[\"EVENT\",{}]", json(event))
 }
 
+pub(super) fn auth(event: &Event) -> String {
+    format!("[\"AUTH\",{}]", json(event))
+}
+
 /// A filter for people: its JSON, cut to `max` characters.
 pub(super) fn filter_text(filter: &Filter, max: usize) -> String {
     let text = json(filter);

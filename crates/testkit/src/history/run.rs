@@ -185,6 +185,7 @@ impl Run {
             dry_run: false,
             rate_limit_cooldown_ms: 65_000,
             max_future_s: 900,
+            keys: None,
             memory,
             seed: self.case.seed,
         };

@@ -73,6 +73,7 @@ impl Sim {
             dry_run: false,
             rate_limit_cooldown_ms: self.plan.manager.health.rate_limit_cooldown_ms,
             max_future_s: 900,
+            keys: None,
             memory: self.memory_of(&relay),
             seed: self.seed,
         };

@@ -1,5 +1,6 @@
 //! The link, driven frame by frame: a strategy that plays a script, a local set of ids, and checks that always pass.
 
+mod auth;
 mod batches;
 mod bounds;
 mod hostile;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
-use nostr::key::PublicKey;
+use nostr::key::{Keys, PublicKey};
 use serde_json::{Value, json};
 use sync_core::link::{Checked, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink, RelayMemory};
 use sync_core::model::{
@@ -167,6 +168,16 @@ impl Bench {
     }
 
     pub(crate) fn with(strategies: Vec<Arc<dyn SyncStrategy>>, profile: RelayProfile, direction: Direction) -> Self {
+        Self::known_as(None, strategies, profile, direction)
+    }
+
+    /// With keys to authenticate by.
+    pub(crate) fn known_as(
+        keys: Option<Keys>,
+        strategies: Vec<Arc<dyn SyncStrategy>>,
+        profile: RelayProfile,
+        direction: Direction,
+    ) -> Self {
         let link = RelayLink::new(LinkConfig {
             relay: RelayUrl::parse("wss://relay.example").expect("valid"),
             profile,
@@ -175,6 +186,7 @@ impl Bench {
             dry_run: false,
             rate_limit_cooldown_ms: 65_000,
             max_future_s: 900,
+            keys,
             memory: RelayMemory::default(),
             seed: 1,
         });

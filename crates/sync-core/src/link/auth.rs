@@ -1,0 +1,115 @@
+//! Answering a relay that asks who we are (NIP-42), with the service's key.
+//!
+//! A challenge is answered at once, and nothing is asked until the relay has said what it makes of that: what it refused
+//! before is asked again then. Without a key nothing is answered, and `auth-required` is a reason like any other.
+
+use nostr::event::{Event, EventId, Kind, Tag, Tags};
+use nostr::key::Keys;
+use nostr::types::Timestamp;
+use secp256k1::Secp256k1;
+
+use super::machine::RelayLink;
+use super::piece::At;
+use super::{LinkNotice, LinkOutput, wire};
+use crate::response::Said;
+use crate::time::{MonoMillis, Now};
+
+/// How long the relay's word is waited for, milliseconds.
+const ANSWER_MS: u64 = 10_000;
+/// Challenges that are answered on one connection: each costs a signature.
+const MAX_CHALLENGES: u32 = 8;
+/// Requests by id and uploads of one part that are repeated because the relay didn't know us.
+const MAX_ASKED_AGAIN: u32 = 64;
+/// The longest challenge that is answered, bytes: it comes back in our event.
+const MAX_CHALLENGE: usize = 1_024;
+
+/// How far a relay has come to know us.
+#[derive(Debug, Default)]
+pub(super) struct Auth {
+    challenges: u32,
+    /// The last answer, while the relay has said nothing of it; and until when that is waited for.
+    asked: Option<(EventId, MonoMillis)>,
+    /// The relay knows us.
+    accepted: bool,
+    /// It doesn't want to.
+    refused: bool,
+}
+
+impl RelayLink {
+    pub(super) fn challenged(&mut self, challenge: &str, now: Now) {
+        self.auth.challenges = self.auth.challenges.saturating_add(1);
+        if self.auth.challenges == 1 {
+            let challenge = challenge.chars().take(Said::MAX_TEXT).collect();
+            let answered = self.config.keys.is_some();
+            self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRequired { challenge, answered }));
+        }
+        if self.auth.challenges > MAX_CHALLENGES || challenge.len() > MAX_CHALLENGE {
+            return self.rubbish("challenges");
+        }
+        let Some(keys) = self.config.keys.clone() else { return };
+        let mut aux = [0; 32];
+        aux.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.jitter.next_u64().to_be_bytes()));
+        let event = answer(&keys, self.config.relay.as_str(), challenge, now.unix_s, &aux);
+        self.auth.asked = Some((event.id, now.mono_ms.saturating_add(ANSWER_MS)));
+        self.send(wire::auth(&event), None);
+    }
+
+    /// Takes an `OK`, if it is one to our answer.
+    pub(super) fn auth_answered(&mut self, id: EventId, accepted: bool, text: &str, now: Now) -> bool {
+        if self.auth.asked.is_none_or(|(asked, _)| asked != id) {
+            return false;
+        }
+        self.auth.asked = None;
+        (self.auth.accepted, self.auth.refused) = (accepted, !accepted);
+        if accepted {
+            self.live_again(now);
+        } else {
+            let text = text.chars().take(Said::MAX_TEXT).collect();
+            self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRefused { text }));
+        }
+        self.touch();
+        true
+    }
+
+    /// A relay that says nothing of our answer is asked all the same.
+    pub(super) fn auth_timeout(&mut self, now: Now) {
+        if self.auth.asked.is_some_and(|(_, until)| until <= now.mono_ms) {
+            self.auth.asked = None;
+            self.live_again(now);
+            self.touch();
+        }
+    }
+
+    pub(super) fn auth_deadline(&self) -> Option<MonoMillis> {
+        self.auth.asked.map(|(_, until)| until)
+    }
+
+    /// Whether the relay is about to say whether it knows us: nothing is asked meanwhile.
+    pub(super) fn auth_pending(&self) -> bool {
+        self.auth.asked.is_some()
+    }
+
+    /// Whether something of a part may be asked once more that was refused with `auth-required`: a relay that accepts us and
+    /// serves us nothing can't keep a batch alive.
+    pub(super) fn may_ask_again(&mut self, at: At) -> bool {
+        self.part(at).is_some_and(|part| {
+            part.asked_again += 1;
+            part.asked_again <= MAX_ASKED_AGAIN
+        })
+    }
+
+    /// Whether what was refused with `auth-required` is worth asking again: the relay knows us now, or is about to.
+    pub(super) fn auth_may_help(&self) -> bool {
+        self.config.keys.is_some() && !self.auth.refused
+    }
+}
+
+/// The event that answers a challenge.
+fn answer(keys: &Keys, relay: &str, challenge: &str, now: u64, aux: &[u8; 32]) -> Event {
+    let tag = |name: &str, value: &str| Tag::custom(name, [value.to_owned()]);
+    let tags = Tags::from_list(vec![tag("relay", relay), tag("challenge", challenge)]);
+    let (author, created_at, kind) = (keys.public_key(), Timestamp::from_secs(now), Kind::from_u16(22_242));
+    let id = EventId::compute(&author, &created_at, &kind, &tags, "");
+    let signature = keys.sign_schnorr_with_aux_rand(&Secp256k1::signing_only(), id.as_bytes(), aux);
+    Event::new(id, author, created_at, kind, tags, String::new(), signature)
+}
