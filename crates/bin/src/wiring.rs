@@ -99,6 +99,7 @@ pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> 
         metrics,
         memory_per_relay: config.limits.memory_per_relay,
         parking: Arc::default(),
+        waits_for_room: false,
     })
 }
 

@@ -53,6 +53,9 @@ pub struct Shared {
     pub memory_per_relay: usize,
     /// Which ids are being fetched.
     pub parking: Arc<Parking>,
+    /// Whether connections wait while the store has no room, so that nothing fails for it. Otherwise what can't be stored is
+    /// reported as missing.
+    pub waits_for_room: bool,
 }
 
 /// What a connection tells its owner.
@@ -111,6 +114,7 @@ pub async fn drive(
     // is something to hand over.
     let mut place = Box::pin(shared.ingest.place());
     let holder = Arc::clone(&driver.holder);
+    let mut full = shared.ingest.full().subscribe();
     // Nothing can be sent any more; what the relay had sent by then is still read.
     let mut unsendable: Option<(Fault, tokio::time::Instant)> = None;
     let fault = loop {
@@ -136,6 +140,8 @@ pub async fn drive(
             }
             () = sleep_until(last_words), if last_words.is_some() => break unsendable.take().map(|(fault, _)| fault),
             Some(answer) = from_ingest.recv() => driver.answer(answer),
+            // It may read again, or must not any more.
+            Ok(()) = full.changed(), if shared.waits_for_room => {}
             room = events.reserve(), if !driver.told.is_empty() => match room {
                 Ok(room) => if let Some(event) = driver.told.pop_front() { room.send((relay.clone(), event)) },
                 Err(_) => break None,
@@ -254,7 +260,15 @@ struct Driver {
 }
 
 impl Driver {
+    /// Whether the store has no room, and that is waited for.
+    fn is_shut(&self) -> bool {
+        self.shared.waits_for_room && self.shared.ingest.is_full()
+    }
+
     fn has_work(&self) -> bool {
+        if self.is_shut() {
+            return false;
+        }
         !self.jobs.is_empty() || !self.offered.is_empty() || (!self.state.is_empty() && !self.records_owed)
     }
 
@@ -272,7 +286,8 @@ impl Driver {
     }
 
     fn may_read(&self) -> bool {
-        self.link.backlog() < MAX_BACKLOG
+        !self.is_shut()
+            && self.link.backlog() < MAX_BACKLOG
             && self.bytes_waiting.saturating_add(self.link.backlog_bytes()) < self.shared.memory_per_relay
             && self.frames.len() < MAX_PENDING
             && self.told.len() < MAX_PENDING
@@ -342,7 +357,7 @@ impl Driver {
         match &command {
             LinkCommand::Batch(request) => self.traces.begin(&self.relay, request),
             LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
-            LinkCommand::Live(_) => {}
+            LinkCommand::Live(_) | LinkCommand::Retry => {}
         }
         let (store, now) = (Arc::clone(&self.shared.store), self.now());
         self.link.command(command, &Local(&*store, &self.holder), now);

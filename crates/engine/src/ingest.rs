@@ -72,6 +72,7 @@ pub struct Ingest {
     places: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     trouble: Trouble,
+    full: Trouble,
 }
 
 impl Ingest {
@@ -87,7 +88,7 @@ impl Ingest {
     ) -> std::io::Result<Self> {
         let (queue, work) = sync_channel::<Queued>(MAX_WORK);
         let work = Arc::new(Mutex::new(work));
-        let trouble = Trouble::default();
+        let (trouble, full) = (Trouble::default(), Trouble::default());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let threads = (0..cores)
             .map(|core| {
@@ -98,16 +99,28 @@ impl Ingest {
                     metrics: metrics.clone(),
                     work: Arc::clone(&work),
                     trouble: trouble.clone(),
+                    full: full.clone(),
                 };
                 std::thread::Builder::new().name(format!("ingest-{core}")).spawn(move || checker.run())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads, trouble })
+        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads, trouble, full })
     }
 
     /// Why events can't be stored, where they can't.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.text()
+        self.full.text().or_else(|| self.trouble.text())
+    }
+
+    /// Whether events can't be stored for want of room.
+    pub fn is_full(&self) -> bool {
+        self.full.is_raised()
+    }
+
+    /// Says while events can't be stored for want of room. It is cleared by an event that is stored, and by whoever finds
+    /// that there is room again.
+    pub fn full(&self) -> &Trouble {
+        &self.full
     }
 
     /// Waits for a place in the queue. `None` once the ingest is stopped.
@@ -143,6 +156,7 @@ struct Checker {
     metrics: Metrics,
     work: Arc<Mutex<Receiver<Queued>>>,
     trouble: Trouble,
+    full: Trouble,
 }
 
 impl Checker {
@@ -174,9 +188,9 @@ impl Checker {
         }
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
-        let (metrics, trouble) = (self.metrics.clone(), self.trouble.clone());
+        let (metrics, trouble, full) = (self.metrics.clone(), self.trouble.clone(), self.full.clone());
         let records = !state.is_empty();
-        let settle = Settle { fresh, bytes, records, told: false, answers, metrics, trouble, _place: place };
+        let settle = Settle { fresh, bytes, records, told: false, answers, metrics, trouble, full, _place: place };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
@@ -214,6 +228,7 @@ struct Settle {
     answers: mpsc::Sender<Answer>,
     metrics: Metrics,
     trouble: Trouble,
+    full: Trouble,
     _place: OwnedSemaphorePermit,
 }
 
@@ -221,10 +236,18 @@ impl Settle {
     fn with(mut self, result: Result<Vec<IntakeOutcome>, StoreError>) {
         let fresh = std::mem::take(&mut self.fresh);
         match &result {
+            Err(error @ StoreError::Full(_)) => {
+                if self.full.raise(error) {
+                    tracing::error!(%error, "events can't be stored: intake waits until there is room");
+                }
+            }
             Err(error) if self.trouble.raise(error) => tracing::error!(%error, "events can't be stored"),
             Err(_) => {}
             Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == IntakeOutcome::Duplicate) => {}
-            Ok(_) => self.trouble.clear(),
+            Ok(_) => {
+                self.trouble.clear();
+                self.full.clear();
+            }
         }
         let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match result {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),

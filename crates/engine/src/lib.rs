@@ -7,6 +7,7 @@
 //! | [`daemon`] | the manager's task, the feed, connecting, persisting, status |
 //! | [`once`] | one historic sync with one relay |
 //! | [`clock`] | the one place that reads the clocks |
+//! | `gate` | how intake goes on when the store has room again |
 //! | [`trouble`] | what keeps a part of the process from its work |
 //! | [`parking`] | which ids are being fetched, over all connections |
 //! | `local` | the store as sessions read it |
@@ -23,6 +24,7 @@ pub mod once;
 pub mod parking;
 pub mod trouble;
 
+mod gate;
 mod local;
 mod trace;
 

@@ -1,34 +1,42 @@
 //! What keeps a part of the process from its work: raised by that part, shown as the process's health.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 /// One part's trouble. Clones are handles to the same.
 #[derive(Debug, Clone, Default)]
-pub struct Trouble(Arc<Mutex<Option<String>>>);
+pub struct Trouble(watch::Sender<Option<String>>);
 
 impl Trouble {
     /// Takes note of `error`. Returns whether it is news: to be said aloud once, not with every event.
     pub fn raise(&self, error: &impl Display) -> bool {
-        let text = error.to_string();
-        let mut held = self.lock();
-        let news = held.as_ref() != Some(&text);
-        *held = Some(text);
-        news
+        let text = Some(error.to_string());
+        self.0.send_if_modified(|held| {
+            let news = *held != text;
+            *held = text;
+            news
+        })
     }
 
     /// The work can be done again.
     pub fn clear(&self) {
-        *self.lock() = None;
+        self.0.send_if_modified(|held| held.take().is_some());
     }
 
     /// What is wrong, where something is.
     pub fn text(&self) -> Option<String> {
-        self.lock().clone()
+        self.0.borrow().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether something is wrong.
+    pub fn is_raised(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Tells of changes.
+    pub fn subscribe(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
     }
 }
 

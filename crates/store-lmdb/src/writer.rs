@@ -267,6 +267,7 @@ pub(crate) fn state_key(table: StateTable, key: &[u8]) -> Result<Vec<u8>, StoreE
         StateTable::Health => 3,
         StateTable::Coverage => 4,
         StateTable::Remembered => 5,
+        StateTable::Probe => 6,
         other => return Err(StoreError::Io(format!("this store has no room for {other:?} records"))),
     };
     if key.len() > MAX_STATE_KEY {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::daemon::{self, DaemonConfig, Health, Shown};
+use engine::driver::Shared;
 use sync_core::health::HealthConfig;
 use sync_core::manager::{ManagerConfig, StatusReport};
 use sync_core::store::EventStore;
@@ -79,7 +80,7 @@ pub(super) async fn serve(
     if let Some(address) = config.service.listen {
         tracing::info!(%address, "service.listen: this version does not serve the store to others, nothing listens there");
     }
-    let shared = wiring::shared(config, store, metrics)?;
+    let shared = Shared { waits_for_room: true, ..wiring::shared(config, store, metrics)? };
     let connector = wiring::connector(config)?;
     daemon::run(daemon_config(context), connector, shared, shown, cancel).await?;
     if let Some(endpoint) = endpoint

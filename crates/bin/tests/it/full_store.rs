@@ -1,5 +1,7 @@
 //! A store without room: said aloud, nothing that was stored is lost, and with room again the sync completes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use testkit::world::{BulkSpec, bulk_events};
 
@@ -48,12 +50,21 @@ fn the_daemon_shows_that_the_store_is_full() {
     let net = Net::of([announcements]);
     let place = daemon_place(&net.urls(), "admission.mode = \"all\"\n").var("GRASP_SYNC_STORE__MAX_SIZE", SMALL);
     let mut daemon = Daemon::start(&place);
-    let status = daemon.wait_relays(net.urls(), "ConnectedDegraded");
-    let reason = status["relays"][0]["reason"].as_str().unwrap_or_default().to_owned();
-    assert!(reason.contains("store.max_size"), "{reason}");
-    let (code, body) = daemon.fetch("/healthz");
-    assert_eq!(code, 503, "{body}");
-    assert!(body.contains("store.max_size"), "{body}");
+    let line = daemon.wait_line(|line| line.contains("intake waits until there is room"));
+    assert!(line.contains("store.max_size"), "{line}");
+    // What is shown is renewed once a second.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let shown = loop {
+        let shown = daemon.fetch("/healthz");
+        if shown.0 == 503 {
+            break shown;
+        }
+        assert!(Instant::now() < deadline, "{shown:?}");
+    };
+    assert!(shown.1.contains("store.max_size"), "{}", shown.1);
+    // It goes on serving its status, and claims nothing.
+    let status = daemon.status();
+    assert_ne!(status["relays"][0]["status"], "Connected", "{status:#}");
     let stopped = daemon.stop();
     assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
     assert_eq!(place.run(&["store", "verify"]).code, Some(0));

@@ -16,7 +16,7 @@ use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::key::Keys;
-use sync_core::store::{StateTable, StoreError};
+use sync_core::store::{EventStore, StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
 use telemetry::metrics::{AttemptResult, Tier};
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
+use crate::gate;
 use crate::local::{blocking, memory};
 use crate::trouble::Trouble;
 
@@ -34,6 +35,8 @@ const EVENTS: usize = 1_024;
 const ATTEMPTS: usize = 64;
 /// How often the status document is made anew.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Pause before stored events are judged again, where there was no room for the verdicts.
+const JUDGE_AGAIN: Duration = Duration::from_secs(5);
 /// How long connections may take to end at shutdown; the process promises five seconds in all.
 const GOOD_BYE: Duration = Duration::from_secs(3);
 
@@ -88,7 +91,7 @@ pub async fn run(
     let (store, clock) = (Arc::clone(&shared.store), shared.clock);
     let now = clock.now();
     let judging = Arc::clone(&store);
-    let judged = spawn_store(move || judging.judge_backlog(now.unix_s)).await?;
+    let Some(judged) = judge(judging, now.unix_s, &shown, &cancel).await? else { return Ok(()) };
     if judged > 0 {
         tracing::info!(events = judged, "stored events judged under the present rules");
     }
@@ -109,6 +112,8 @@ pub async fn run(
     let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
     let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, feed_trouble.clone(), cancel.clone()));
+    let (room, mut has_room) = mpsc::channel(1);
+    let gate = tokio::spawn(gate::watch(Arc::clone(&store), shared.ingest.full().clone(), room));
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
     let mut daemon = Daemon {
@@ -137,10 +142,15 @@ pub async fn run(
             Some(page) = feed.recv() => daemon.take(ManagerInput::Feed(page)),
             Some((relay, event)) = happened.recv() => daemon.relay_event(relay, event),
             Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
+            Some(()) = has_room.recv() => daemon.take(ManagerInput::StoreWorks),
             Some(_) = daemon.tasks.join_next() => {}
             () = sleep_until(deadline), if deadline.is_some() => daemon.take(ManagerInput::Timeout),
             _ = tick.tick() => {
                 daemon.persist(Vec::new());
+                if daemon.troubles[0].is_raised() {
+                    // What could not be written is tried again. A full queue does that by itself.
+                    let _ = daemon.persister.try_send(Vec::new());
+                }
                 daemon.show();
             }
         }
@@ -166,6 +176,7 @@ pub async fn run(
     daemon.show();
     daemon.tasks.abort_all();
     following.abort();
+    gate.abort();
     let unsaved = std::mem::take(&mut daemon.unsaved);
     if !unsaved.is_empty() && daemon.persister.send(unsaved).await.is_err() {
         tracing::error!("the persister has ended; the last state is not written");
@@ -180,6 +191,32 @@ pub async fn run(
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
+    }
+}
+
+/// Judges what is stored; where there is no room for the verdicts, says so and waits for it. `None`: it was told to stop.
+async fn judge(
+    store: Arc<dyn EventStore>,
+    now: u64,
+    shown: &Shown,
+    cancel: &CancellationToken,
+) -> Result<Option<u64>, StoreError> {
+    let trouble = Trouble::default();
+    loop {
+        let judging = Arc::clone(&store);
+        match spawn_store(move || judging.judge_backlog(now)).await {
+            Err(error @ StoreError::Full(_)) => {
+                if trouble.raise(&error) {
+                    tracing::error!(%error, "stored events can't be judged: nothing else is done until there is room");
+                }
+                shown.health.send_replace(Health::Failing(error.to_string()));
+            }
+            judged => return judged.map(Some),
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(None),
+            () = tokio::time::sleep(JUDGE_AGAIN) => {}
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use engine::daemon::{self, DaemonConfig, Health, Shown};
+use engine::driver::Shared;
 use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
 use sync_core::intake::IntakeConfig;
 use sync_core::manager::{ManagerConfig, StatusReport};
@@ -131,4 +132,35 @@ async fn records_that_cannot_be_written_are_written_with_the_next() {
         let (expected, found) = (whole.read_state(table), store.read_state(table));
         assert_eq!(found.map(keys), expected.map(keys), "{table:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intake_waits_for_room_and_goes_on_by_itself() {
+    let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
+    let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });
+    let whole = Arc::new(judging());
+    run_until_complete(&MemoryConnector::new(relay.clone()), &whole).await;
+
+    let store = Arc::new(judging());
+    store.set_full(true);
+    let (cancel, connector) = (CancellationToken::new(), MemoryConnector::new(relay.clone()));
+    let (status, mut shown) = watch::channel(Arc::new(StatusReport::default()));
+    let (health, mut healthy) = watch::channel(Health::Ok);
+    let shown_by = Shown { status, health };
+    let shared = Shared { waits_for_room: true, ..shared(store.clone(), 32 << 20) };
+    let running = daemon::run(config(), connector, shared, shown_by, cancel.clone());
+    let full_and_emptied = async {
+        let failing = |health: &Health| matches!(health, Health::Failing(text) if text.contains("full"));
+        healthy.wait_for(failing).await.expect("the daemon runs");
+        assert!(store.accepted().is_empty());
+        store.set_full(false);
+        shown.wait_for(|report| report.totals.complete == 1).await.expect("the daemon runs");
+        healthy.wait_for(|health| *health == Health::Ok).await.expect("the daemon runs");
+        cancel.cancel();
+    };
+    // Without a word that there is room, what failed would be tried again after minutes.
+    let both = async { tokio::join!(running, full_and_emptied) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it goes on soon");
+    assert_eq!(ended, Ok(()));
+    assert_eq!(store.accepted(), whole.accepted());
 }

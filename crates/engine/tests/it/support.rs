@@ -238,7 +238,15 @@ pub(crate) fn shared(store: Arc<dyn EventStore>, memory_per_relay: usize) -> Sha
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let limits = EventLimits { max_event_size: 65_536, max_tags: 5_000 };
     let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone()).expect("threads");
-    Shared { store, ingest: Arc::new(ingest), clock, metrics, memory_per_relay, parking: Arc::default() }
+    Shared {
+        store,
+        ingest: Arc::new(ingest),
+        clock,
+        metrics,
+        memory_per_relay,
+        parking: Arc::default(),
+        waits_for_room: false,
+    }
 }
 
 pub(crate) fn req() -> StrategyOrder {

@@ -125,6 +125,16 @@ impl RelayLife {
         self.failed.add(FailedGroup { ids: asked, ..FailedGroup::new(layer_1, items, failures, retry_at, tries) });
     }
 
+    /// The store takes events again: what failed for it is due at once, and live subscriptions that were closed for it open.
+    pub fn handle_store_works(&mut self, env: &mut Env<'_>) {
+        let for_the_store =
+            |group: &FailedGroup| group.failures.iter().any(|f| f.reason == crate::model::FailureReason::Local);
+        self.failed.make_due(|group| !group.retrying && for_the_store(group));
+        if self.status().is_connected() {
+            self.tell(LinkCommand::Retry, env);
+        }
+    }
+
     /// Sends what may be sent: live subscriptions first, then layer 1, then catch-up, then single events that are wanted,
     /// then what is new. Nothing during a cool-down.
     pub(super) fn dispatch(&mut self, env: &mut Env<'_>) {

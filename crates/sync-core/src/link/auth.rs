@@ -98,9 +98,10 @@ impl RelayLink {
         })
     }
 
-    /// Whether what was refused with `auth-required` is worth asking again: the relay knows us now, or is about to.
+    /// Whether what was refused with `auth-required` is worth asking again: the relay knows us now, or is about to. One that
+    /// never asked who we are can't be answered.
     pub(super) fn auth_may_help(&self) -> bool {
-        self.config.keys.is_some() && !self.auth.refused
+        self.config.keys.is_some() && self.auth.challenges > 0 && !self.auth.refused
     }
 }
 

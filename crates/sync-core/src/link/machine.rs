@@ -184,6 +184,7 @@ impl RelayLink {
             LinkCommand::Live(wanted) => self.set_live(wanted, now),
             LinkCommand::Batch(request) => self.begin(request, local, now),
             LinkCommand::Cancel(batch) => self.drop_batch(batch, local),
+            LinkCommand::Retry => self.live_again(now),
         }
         self.pump(local, now);
     }

@@ -76,6 +76,8 @@ pub enum LinkCommand {
     Batch(BatchRequest),
     /// Give up this batch; no report follows.
     Cancel(BatchId),
+    /// What kept live subscriptions closed is over: those that wait open at once.
+    Retry,
 }
 
 /// Ties what the shell brings back to what the link asked for.

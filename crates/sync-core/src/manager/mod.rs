@@ -78,6 +78,8 @@ pub enum ManagerInput {
         /// How many.
         count: u64,
     },
+    /// The store, which had no room, takes events again.
+    StoreWorks,
     /// The deadline of `next_timeout` has passed.
     Timeout,
     /// The process is stopping: close everything, and persist it.

@@ -129,6 +129,13 @@ impl SyncManager {
             ManagerInput::LiveStored { relay, count } => {
                 self.with(&relay, now, |life, _| life.note_stored(count));
             }
+            ManagerInput::StoreWorks => {
+                let relays: Vec<_> = self.relays.keys().cloned().collect();
+                for relay in relays {
+                    self.with(&relay, now, |life, env| life.handle_store_works(env));
+                    self.advance(&relay, now);
+                }
+            }
             ManagerInput::Timeout => {
                 if self.waiting.is_some_and(|(_, closes)| closes <= now.mono_ms) {
                     self.fold(now);

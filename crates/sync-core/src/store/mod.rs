@@ -150,6 +150,8 @@ pub enum StateTable {
     Coverage,
     /// What strategies remember, by relay and strategy.
     Remembered,
+    /// Written, and taken away again, to see whether anything can be.
+    Probe,
 }
 
 /// A write to a [`StateTable`]: `None` removes.

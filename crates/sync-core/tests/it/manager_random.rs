@@ -89,6 +89,7 @@ impl Outside {
                         self.open.push((relay, batch));
                     }
                     LinkCommand::Cancel(id) => self.open.retain(|(_, batch)| batch.id != id),
+                    LinkCommand::Retry => {}
                 },
                 _ => {}
             }

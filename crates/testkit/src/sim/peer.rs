@@ -146,6 +146,7 @@ impl Sim {
                 batch.items.root_events.len()
             ),
             LinkCommand::Cancel(batch) => format!("relay{} cancel {batch}", wire.relay),
+            LinkCommand::Retry => format!("relay{} retry", wire.relay),
         });
         self.with_link(wire, |link, store, now| link.command(command, store, now));
     }
