@@ -3,6 +3,7 @@
 //! It runs other programs and reads sources; it links nothing of the product, so that it builds in seconds.
 
 mod bench;
+mod fuzz;
 mod interop;
 mod run;
 mod tidy;
@@ -41,6 +42,15 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// What arrives from outside, made up by a fuzzer: needs a nightly toolchain and cargo-fuzz
+    Fuzz {
+        /// What to fuzz; everything, where none is given
+        #[arg(value_parser = fuzz::TARGETS)]
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// The simulator of testkit: the whole engine on virtual time, with faults from a seed
     Sim {
         /// Handed to the simulator, such as `--seeds 1000`
@@ -58,6 +68,7 @@ fn main() -> ExitCode {
         }
         Chore::Bench(options) => bench::run(&options),
         Chore::Interop { args } => interop::run(&args),
+        Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Chore::Sim { args } => {
             Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()
         }

@@ -1,0 +1,4 @@
+//! See `grasp_sync_fuzz::frames`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| grasp_sync_fuzz::frames(data));
