@@ -4,13 +4,16 @@
 //! Nothing is waited for to fill a group: what arrives during a commit is the next one. Events of a group are taken
 //! in the order of SPEC §3 (announcements, states, root events, the rest), older ones first. A group that fails is
 //! undone, and its submissions are tried one by one, so that one which can't be stored doesn't take others along.
+//!
+//! The bounds of the rejected index are kept in the transaction that adds to it, so that no flood gets ahead of them.
+//! What time takes away is swept between submissions, and while there are none.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sync_core::admission::AdmissionPolicy;
-use sync_core::intake::{self, IntakeConfig};
+use sync_core::intake::{self, HotBodies, HotBody, IntakeConfig, MAX_HOT_BYTES};
 use sync_core::store::{FeedSeq, IntakeOutcome, Reply, StateTable, StateWrite, StoreError, Submission};
 
 use crate::error::from_heed;
@@ -32,6 +35,8 @@ pub(crate) const STEP: usize = 1000;
 const REQUEUE_STEP: usize = 20_000;
 /// Seconds, by the submissions' own time, between sweeps.
 const SWEEP_EVERY_S: u64 = 10;
+/// Pause between sweeps while nothing is submitted.
+const IDLE: Duration = Duration::from_secs(SWEEP_EVERY_S);
 
 pub(crate) type Answer<T> = SyncSender<Result<T, StoreError>>;
 pub(crate) type Listener = Arc<dyn Fn(FeedSeq) + Send + Sync>;
@@ -65,6 +70,14 @@ impl Work {
         }
     }
 
+    /// When it was submitted.
+    fn now(&self) -> Option<u64> {
+        match self {
+            Self::Events(submission, _) => Some(submission.now),
+            Self::State(..) => None,
+        }
+    }
+
     fn answer(self, result: Result<Vec<IntakeOutcome>, StoreError>) {
         match self {
             Self::Events(_, reply) => reply(result),
@@ -84,11 +97,64 @@ pub(crate) struct Writer {
     pub(crate) sweep_at: u64,
 }
 
+/// What the writer remembers from one transaction to the next.
+struct Memory {
+    bodies: HotBodies,
+    /// The submissions' time, and when it was that.
+    last: Option<(u64, Instant)>,
+    /// Bounds that were told of: a full index stays full for days, and is no news every second.
+    told_of_rows: bool,
+    told_of_bodies: bool,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self { bodies: HotBodies::new(MAX_HOT_BYTES), last: None, told_of_rows: false, told_of_bodies: false }
+    }
+
+    /// The submissions' time by now.
+    fn now(&self) -> Option<u64> {
+        self.last.map(|(now, then)| now.saturating_add(then.elapsed().as_secs()))
+    }
+
+    fn tell(&mut self, rows: usize, max_rows: u64, bodies: usize) {
+        if rows > 0 && !std::mem::replace(&mut self.told_of_rows, true) {
+            tracing::warn!(
+                limit = "rejected.max_entries",
+                max = max_rows,
+                "limit hit: the oldest rejected ids are forgotten"
+            );
+        } else if rows > 0 {
+            tracing::debug!(limit = "rejected.max_entries", rows, "limit hit");
+        }
+        if bodies > 0 && !std::mem::replace(&mut self.told_of_bodies, true) {
+            let max = MAX_HOT_BYTES;
+            tracing::warn!(limit = "rejected.hot", max, "limit hit: the oldest deferred events are kept by id alone");
+        } else if bodies > 0 {
+            tracing::debug!(limit = "rejected.hot", bodies, "limit hit");
+        }
+    }
+}
+
 impl Writer {
     /// Works until every sender is gone and the queue is empty.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut memory = Memory::new();
         let mut held = None;
-        while let Some(job) = held.take().or_else(|| jobs.recv().ok()) {
+        loop {
+            let job = match held.take() {
+                Some(job) => job,
+                None => match jobs.recv_timeout(IDLE) {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => {
+                        if let Some(now) = memory.now() {
+                            self.sweep_if_due(now);
+                        }
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+            };
             match job {
                 Job::Write(work) => {
                     let mut group = vec![work];
@@ -106,7 +172,7 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    self.write(group);
+                    self.write(group, &mut memory);
                 }
                 Job::Judge { now, answer } => _ = answer.send(self.judge(now)),
                 Job::Sweep { now, answer } => _ = answer.send(self.sweep(now)),
@@ -114,13 +180,9 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, group: Vec<Work>) {
-        let now = group.iter().filter_map(|work| match work {
-            Work::Events(submission, _) => Some(submission.now),
-            Work::State(..) => None,
-        });
-        let now = now.max();
-        match self.commit(&group) {
+    fn write(&mut self, group: Vec<Work>, memory: &mut Memory) {
+        let now = group.iter().filter_map(Work::now).max();
+        match self.commit(&group, memory) {
             Ok(outcomes) => {
                 for (work, outcomes) in group.into_iter().zip(outcomes) {
                     work.answer(Ok(outcomes));
@@ -130,18 +192,19 @@ impl Writer {
             Err(error) => {
                 tracing::warn!(%error, submissions = group.len(), "a group could not be stored; trying one by one");
                 for work in group {
-                    let result = self.commit(std::slice::from_ref(&work));
+                    let result = self.commit(std::slice::from_ref(&work), memory);
                     work.answer(result.map(|outcomes| outcomes.into_iter().flatten().collect()));
                 }
             }
         }
         if let Some(now) = now {
+            memory.last = Some((now, Instant::now()));
             self.sweep_if_due(now);
         }
     }
 
     /// Everything in one transaction: all of it is durable when this returns, or none of it happened.
-    fn commit(&self, group: &[Work]) -> Result<Vec<Vec<IntakeOutcome>>, StoreError> {
+    fn commit(&self, group: &[Work], memory: &mut Memory) -> Result<Vec<Vec<IntakeOutcome>>, StoreError> {
         let started = Instant::now();
         let mut outcomes: Vec<Vec<IntakeOutcome>> =
             group.iter().map(|work| vec![IntakeOutcome::Duplicate; work.events()]).collect();
@@ -159,10 +222,14 @@ impl Writer {
             .collect();
         order.sort_by_key(|(_, _, _, event)| (judging_rank(event.kind.as_u16()), event.created_at));
         let events = order.len();
+        let mut fresh = Vec::new();
         for (at, index, submission, event) in order {
-            let relay = submission.relay.as_ref();
-            outcomes[at][index] =
-                intake::take(&mut txn, self.policy.as_ref(), &self.intake, event, relay, submission.now)?;
+            let (relay, now) = (submission.relay.as_ref(), submission.now);
+            let outcome = intake::take(&mut txn, self.policy.as_ref(), &self.intake, event, relay, now)?;
+            if matches!(outcome, IntakeOutcome::Deferred(_)) {
+                fresh.push(HotBody::new(event, now.saturating_add(self.intake.hot_s)));
+            }
+            outcomes[at][index] = outcome;
         }
         for work in group {
             match work {
@@ -175,7 +242,14 @@ impl Writer {
                 }
             }
         }
+        // Records that depend on what was kept out just now are written before that can be forgotten again.
+        let now = group.iter().filter_map(Work::now).max().unwrap_or(0);
+        let steps = events.saturating_add(STEP);
+        let departed = memory.bodies.make_room(&mut txn, &fresh, now, steps)?;
+        let rows = intake::trim(&mut txn, &self.intake, steps)?;
         self.finish(txn)?;
+        memory.bodies.settle(fresh, departed);
+        memory.tell(rows, self.intake.max_rejected, departed.early);
         if let Some(on_commit) = &self.on_commit {
             on_commit(events, started.elapsed());
         }

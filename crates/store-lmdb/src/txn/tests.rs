@@ -190,3 +190,35 @@ fn rejected_rows_are_found_by_time_dependency_and_relay() {
     });
     assert!(store.verify().expect("reads").is_sound());
 }
+
+#[test]
+fn bodies_go_oldest_first_where_there_are_too_many_bytes_of_them() {
+    use sync_core::intake::{HotBodies, HotBody};
+
+    let (_dir, store) = store();
+    let waits = [Dependency::Event(id(99))];
+    let body = |number: u8| HotBody::new(&event(number, 1, 100, &[]), row(number, &waits, None).hot_until);
+    // Three of about 350 bytes.
+    let mut bodies = HotBodies::new(1_100);
+    let mut put = |txn: &mut LmdbTxn<'_>, number: u8, now: u64| {
+        txn.put_rejected(&row(number, &waits, None)).expect("put");
+        let fresh = vec![body(number)];
+        let departed = bodies.make_room(txn, &fresh, now, 10).expect("reads");
+        bodies.settle(fresh, departed);
+        departed.early
+    };
+    let hot = |txn: &LmdbTxn<'_>| -> Vec<u8> {
+        (1..9).filter(|n| txn.rejected(&id(*n)).expect("reads").is_some_and(|row| row.body.is_some())).collect()
+    };
+    write(&store, |txn| {
+        assert_eq!([1, 2, 3, 4].map(|number| put(txn, number, 0)), [0, 0, 0, 1]);
+        assert_eq!(hot(txn), [2, 3, 4]);
+        assert_eq!(txn.rejected_count(), Ok((3, 1)), "the rows stay");
+        txn.remove_rejected(&id(2)).expect("it was let in");
+        assert_eq!(put(txn, 5, 0), 0, "that left of itself");
+        assert_eq!(hot(txn), [3, 4, 5]);
+        assert_eq!(put(txn, 6, 1_004), 0, "the time of two is up");
+        assert_eq!(hot(txn), [5, 6]);
+    });
+    assert!(store.verify().expect("reads").is_sound());
+}

@@ -2,6 +2,7 @@
 
 mod crash;
 mod feed;
+mod flood;
 mod full;
 mod opening;
 mod queries;

@@ -15,11 +15,12 @@
 //! - **Acceptance stands.** A withdrawn repository or a deleted event takes no others with it: what was accepted by way
 //!   of it stays.
 //!
-//! Bounds: [`MAX_DEPENDENCIES`], [`MAX_MAINTAINERS`], [`MAX_GROUP`], [`MAX_ROW_TAGS`], [`RejectedRow::MAX_RELAYS`], and
-//! those of [`IntakeConfig`].
+//! Bounds: [`MAX_DEPENDENCIES`], [`MAX_MAINTAINERS`], [`MAX_GROUP`], [`MAX_ROW_TAGS`], [`MAX_HOT_BYTES`],
+//! [`RejectedRow::MAX_RELAYS`], and those of [`IntakeConfig`].
 //!
 //! [`RejectedRow::MAX_RELAYS`]: crate::store::RejectedRow::MAX_RELAYS
 
+mod hot;
 mod judge;
 mod refs;
 mod step;
@@ -29,6 +30,7 @@ pub(crate) mod testing;
 
 use nostr::event::{Event, EventId};
 
+pub use hot::{Departed, HotBodies, HotBody, MAX_HOT_BYTES};
 pub use judge::MAX_GROUP;
 pub use refs::{MAX_DEPENDENCIES, MAX_MAINTAINERS, expiration_of, references, slot_of};
 pub use step::MAX_ROW_TAGS;
@@ -47,7 +49,7 @@ pub struct IntakeConfig {
     pub hot_s: u64,
     /// How long a row of the rejected index is kept, seconds. Default 7 days.
     pub cold_s: u64,
-    /// Rows of the rejected index. Default 1,000,000. [`sweep`] brings them down to it.
+    /// Rows of the rejected index. Default 1,000,000. [`trim`] and [`sweep`] bring them down to it.
     pub max_rejected: u64,
 }
 
@@ -140,4 +142,15 @@ pub fn sweep(
     let taken = step.sweep(max)?;
     step.finish()?;
     Ok(taken)
+}
+
+/// Lets go of rows of the rejected index beyond its bound, the oldest first, at most `max`; returns how many went. A
+/// store that does so in every transaction, with room for what the transaction added, never commits more rows than
+/// [`IntakeConfig::max_rejected`].
+///
+/// # Errors
+/// The transaction failed and must be aborted.
+pub fn trim(txn: &mut dyn StoreTxn, config: &IntakeConfig, max: usize) -> Result<usize, StoreError> {
+    // Nothing of it depends on the time or the policy.
+    Step::new(txn, None, config, 0).trim(max)
 }

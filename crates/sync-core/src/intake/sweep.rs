@@ -28,9 +28,15 @@ impl Step<'_> {
             taken += 1;
         }
 
+        Ok(taken + self.trim(max.saturating_sub(taken))?)
+    }
+
+    /// Lets go of rows beyond the bound, the oldest first; at most `max` of them. Returns how many.
+    pub(super) fn trim(&mut self, max: usize) -> Result<usize, StoreError> {
         let (hot, cold) = self.txn.rejected_count()?;
         let beyond = hot.saturating_add(cold).saturating_sub(self.config.max_rejected);
-        for _ in 0..beyond.min(max.saturating_sub(taken) as u64) {
+        let mut taken = 0;
+        for _ in 0..beyond.min(max as u64) {
             let Some(id) = self.txn.rejected_oldest()? else { break };
             let Some(row) = self.txn.rejected(&id)? else { break };
             self.forget(&row)?;
