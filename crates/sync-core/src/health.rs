@@ -44,7 +44,7 @@ impl Default for HealthConfig {
 pub struct HealthRecord {
     /// Failures since the last stable connection.
     pub failures: u32,
-    /// Since when every attempt has failed.
+    /// Since when no connection has been stable; none while one is open.
     pub failing_since: Option<u64>,
     /// Not tried before this.
     pub retry_at: Option<u64>,
@@ -125,9 +125,11 @@ impl RelayHealth {
             None => now.unix_s.saturating_sub((now.mono_ms - at) / 1000),
         };
         let past = |at: Moment| now.unix_s.saturating_sub(elapsed(at, now) / 1000);
+        // A process that dies meanwhile can't tell how long the connection held.
+        let failing_since = self.failing_since.filter(|_| self.connected_since.is_none());
         HealthRecord {
             failures: self.failures,
-            failing_since: self.failing_since.map(past),
+            failing_since: failing_since.map(past),
             retry_at: self.retry_at.map(unix),
             cool_until: self.cool_until.map(unix),
             fault: self.fault.map(|(kind, at)| (kind, past(at))),
@@ -183,25 +185,31 @@ impl RelayHealth {
         let stable = |since: MonoMillis| now.mono_ms >= since.saturating_add(self.config.stable_after_ms);
         if self.connected_since.is_some_and(stable) {
             self.failures = 0;
+            self.failing_since = None;
             self.fault = None;
         }
     }
 
-    /// An attempt succeeded.
+    /// An attempt succeeded. What failed before is forgotten when the connection has been stable: one that is dropped at
+    /// once is a failure as well.
     pub fn on_connected(&mut self, now: Now) {
         self.connected_since = Some(now.mono_ms);
-        self.failing_since = None;
         self.retry_at = None;
     }
 
     /// An attempt failed, or a connection was lost. Returns whether a person should be warned: once for each lasting
-    /// fault, until it is forgotten.
+    /// fault, until it is forgotten. What a limit of our own prevented is tried again soon, and counts for nothing.
     pub fn on_failure(&mut self, fault: &Fault, jitter: &mut Jitter, now: Now) -> bool {
         self.tick(now);
         self.connected_since = None;
+        self.last_error = Some(fault.text.chars().take(Self::MAX_ERROR).collect());
+        if fault.kind.is_ours() {
+            let wait = jitter.between(Self::OUR_RETRY_MS / 2, Self::OUR_RETRY_MS).min(self.config.max_backoff_ms);
+            self.retry_at = Some(now.mono_ms.saturating_add(wait));
+            return false;
+        }
         self.failures = self.failures.saturating_add(1);
         let failing_since = *self.failing_since.get_or_insert(moment(now));
-        self.last_error = Some(fault.text.chars().take(Self::MAX_ERROR).collect());
 
         let remembered = self
             .fault
@@ -223,10 +231,12 @@ impl RelayHealth {
         warn
     }
 
-    /// A connection was closed because we wanted it closed.
+    /// A connection was closed because we wanted it closed: it held for as long as it was wanted.
     pub fn on_closed(&mut self, now: Now) {
         self.tick(now);
-        self.connected_since = None;
+        if self.connected_since.take().is_some() {
+            self.failing_since = None;
+        }
     }
 
     /// The relay spoke of rate limiting.
@@ -234,6 +244,8 @@ impl RelayHealth {
         self.cool_until = Some(now.mono_ms.saturating_add(self.config.rate_limit_cooldown_ms));
     }
 
+    /// The longest wait after a limit of our own: connections that stand in the way may stay for days, or end at once.
+    const OUR_RETRY_MS: u64 = 60_000;
     /// The most characters of a fault that are kept.
     const MAX_ERROR: usize = 400;
 
@@ -339,6 +351,68 @@ mod tests {
             health.on_failure(&fault(FaultKind::Closed), &mut jitter, START.plus_ms(1_000));
         }
         assert!(wait(&health, START) > 60_000);
+    }
+
+    #[test]
+    fn a_relay_that_drops_every_connection_dies_as_one_that_takes_none() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        let mut now = START;
+        while health.state(now) != HealthState::Dead {
+            health.on_connected(now);
+            now = now.plus_ms(1_000);
+            health.on_failure(&fault(FaultKind::Closed), &mut jitter, now);
+            now = now.plus_ms(wait(&health, now).max(1));
+            assert!(now.mono_ms - START.mono_ms < 27 * HOUR, "it never died");
+        }
+        assert!(now.mono_ms - START.mono_ms >= 24 * HOUR);
+    }
+
+    #[test]
+    fn a_stable_connection_begins_anew() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        health.on_failure(&fault(FaultKind::Network), &mut jitter, START);
+        let back = START.plus_ms(23 * HOUR);
+        health.on_connected(back);
+        let lost = back.plus_ms(2 * HOUR);
+        health.on_failure(&fault(FaultKind::Closed), &mut jitter, lost);
+        assert_eq!((health.state(lost), health.failures()), (HealthState::Degraded, 1));
+        assert!(wait(&health, lost) <= 5_000);
+    }
+
+    #[test]
+    fn what_held_as_long_as_it_was_wanted_is_not_dead_later() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        health.on_failure(&fault(FaultKind::Network), &mut Jitter::new(1), START);
+        health.on_connected(START.plus_ms(HOUR));
+        let restored = RelayHealth::restore(HealthConfig::default(), health.record(START), START);
+        health.on_closed(START.plus_ms(HOUR + 1_000));
+        for health in [health, restored] {
+            assert_eq!(health.state(START.plus_ms(48 * HOUR)), HealthState::Degraded);
+        }
+    }
+
+    #[test]
+    fn our_own_limits_are_not_held_against_a_relay() {
+        let mut jitter = Jitter::new(1);
+        let mut untried = RelayHealth::new(HealthConfig::default());
+        for kind in [FaultKind::HostFull, FaultKind::NoSockets] {
+            for hour in 0..50 {
+                let now = START.plus_ms(hour * HOUR);
+                assert!(!untried.on_failure(&fault(kind), &mut jitter, now));
+                assert_eq!((untried.state(now), untried.failures()), (HealthState::Disconnected, 0));
+                assert!(wait(&untried, now) > 0 && wait(&untried, now) <= 60_000, "a short while");
+            }
+        }
+        assert_eq!(untried.last_error(), Some("no luck"));
+
+        let mut lasting = RelayHealth::new(HealthConfig::default());
+        lasting.on_failure(&fault(FaultKind::Tls), &mut jitter, START);
+        let before = lasting.record(START);
+        lasting.on_failure(&fault(FaultKind::NoSockets), &mut jitter, START);
+        let after = lasting.record(START);
+        assert_eq!((after.failures, after.failing_since, after.fault), (1, before.failing_since, before.fault));
     }
 
     #[test]

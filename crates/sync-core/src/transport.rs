@@ -40,12 +40,21 @@ pub enum FaultKind {
     Closed,
     /// Nothing was heard for too long: half-open.
     Silent,
+    /// We have as many connections to its host as we allow ourselves (`limits.max_connections_per_host`). Ours.
+    HostFull,
+    /// The system gives us no more sockets or files. Ours.
+    NoSockets,
 }
 
 impl FaultKind {
     /// Whether trying again soon is pointless (SPEC §12).
     pub fn is_lasting(self) -> bool {
         matches!(self, Self::Dns | Self::Tls | Self::Protocol | Self::Forbidden)
+    }
+
+    /// Whether a limit of our own kept us from trying: it says nothing of the relay, and isn't held against it.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::HostFull | Self::NoSockets)
     }
 }
 

@@ -55,9 +55,9 @@ impl WsConnector {
         let relay = &target.relay;
         let Some(slot) = self.hosts.take(relay.host()) else {
             let limit = self.config.max_connections_per_host;
-            tracing::info!(%relay, limit, "max_connections_per_host reached");
+            tracing::debug!(%relay, limit, "max_connections_per_host reached");
             let what = format_args!("{} has {limit} connections (limits.max_connections_per_host)", relay.host());
-            return Err(fault(FaultKind::Network, relay, what));
+            return Err(fault(FaultKind::HostFull, relay, what));
         };
         let addresses = self.dialer.resolve(&target, deadline).await?;
 

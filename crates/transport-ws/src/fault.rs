@@ -26,9 +26,23 @@ pub(crate) fn fault(kind: FaultKind, relay: &RelayUrl, what: impl Display) -> Fa
     Fault { kind, text }
 }
 
+/// Codes of a system that has no more sockets or files to give: ENFILE and EMFILE of the Unixes, WSAEMFILE.
+const NO_SOCKETS: [i32; 3] = [23, 24, 10_024];
+
+fn is_out_of_sockets(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| NO_SOCKETS.contains(&code))
+}
+
+/// No socket could be opened for want of room in our own tables.
+fn no_sockets(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
+    let what = format_args!("{doing}: {error}: raise the limit on open files (`ulimit -n`, LimitNOFILE=)");
+    fault(FaultKind::NoSockets, relay, what)
+}
+
 /// A failed system call on a socket.
 pub(crate) fn of_io(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
     match error.kind() {
+        _ if is_out_of_sockets(error) => no_sockets(relay, doing, error),
         io::ErrorKind::UnexpectedEof => fault(FaultKind::Closed, relay, format_args!("{doing}: closed by the peer")),
         io::ErrorKind::TimedOut => fault(FaultKind::Timeout, relay, format_args!("{doing}: {error}")),
         _ => fault(FaultKind::Network, relay, format_args!("{doing}: {error}")),
@@ -38,6 +52,9 @@ pub(crate) fn of_io(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
 /// A name that could not be resolved. A resolver that can't answer at present says nothing about the name, so that
 /// fault must not be a lasting one: without a network every relay would be set aside for hours.
 pub(crate) fn of_resolution(relay: &RelayUrl, error: &io::Error) -> Fault {
+    if is_out_of_sockets(error) {
+        return no_sockets(relay, "resolving the name", error);
+    }
     let text = error.to_string();
     // The wordings of EAI_AGAIN (glibc and the BSDs; musl); the standard library keeps no code of it.
     let passing = error.raw_os_error().is_some()
@@ -133,6 +150,22 @@ mod tests {
             FaultKind::Network
         );
         assert_eq!(kind("failed to lookup address information: Try again"), FaultKind::Network);
-        assert_eq!(of_resolution(&relay(), &io::Error::from_raw_os_error(24)).kind, FaultKind::Network);
+        assert_eq!(of_resolution(&relay(), &io::Error::from_raw_os_error(5)).kind, FaultKind::Network);
+    }
+
+    #[test]
+    fn a_table_of_ours_that_is_full_is_no_fault_of_the_relay() {
+        for code in [23, 24] {
+            let error = io::Error::from_raw_os_error(code);
+            for fault in [
+                of_resolution(&relay(), &error),
+                of_io(&relay(), "connecting to 9.9.9.9:443", &error),
+                of_tls(&relay(), &error),
+                of_ws(&relay(), "WebSocket handshake", &WsError::Io(io::Error::from_raw_os_error(code))),
+            ] {
+                assert_eq!(fault.kind, FaultKind::NoSockets, "{fault}");
+                assert!(fault.kind.is_ours() && fault.text.contains("ulimit -n"), "{fault}");
+            }
+        }
     }
 }

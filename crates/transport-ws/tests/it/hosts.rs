@@ -13,11 +13,11 @@ async fn a_host_has_so_many_connections_and_no_more() {
     let second = connect(&connector, &other_port.url).await.expect("two, at another port of the host");
 
     let fault = refusal(&connector, &relay.url).await;
-    assert_eq!(fault.kind, FaultKind::Network);
+    assert_eq!(fault.kind, FaultKind::HostFull);
     assert!(fault.text.contains("127.0.0.1 has 2 connections (limits.max_connections_per_host)"), "{fault}");
 
     drop(first.sink);
-    assert_eq!(refusal(&connector, &relay.url).await.kind, FaultKind::Network, "half of it still lives");
+    assert_eq!(refusal(&connector, &relay.url).await.kind, FaultKind::HostFull, "half of it still lives");
     drop(first.source);
     let third = connect(&connector, &relay.url).await.expect("a place is free");
     drop((second, third));
