@@ -100,6 +100,7 @@ pub async fn drive(
         offered: Vec::new(),
         state: Vec::new(),
         records_owed: false,
+        records_failed: false,
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
@@ -245,6 +246,8 @@ struct Driver {
     state: Vec<StateWrite>,
     /// Earlier ones are being written: those that follow wait, so that no older version comes last.
     records_owed: bool,
+    /// The last ones could not be written: they are no work by themselves, or it would be tried without end.
+    records_failed: bool,
     frames: VecDeque<String>,
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
@@ -269,7 +272,9 @@ impl Driver {
         if self.is_shut() {
             return false;
         }
-        !self.jobs.is_empty() || !self.offered.is_empty() || (!self.state.is_empty() && !self.records_owed)
+        !self.jobs.is_empty()
+            || !self.offered.is_empty()
+            || (!self.state.is_empty() && !self.records_owed && !self.records_failed)
     }
 
     /// Hands a piece of work to the ingest.
@@ -338,9 +343,9 @@ impl Driver {
                     self.link.checked(checked, &local, now);
                 }
             }
-            Answer::Settled { bytes, records, outcomes } => {
+            Answer::Settled { bytes, records, unwritten, outcomes } => {
                 self.owed = self.owed.saturating_sub(1);
-                self.records_owed &= !records;
+                self.take_back(records, unwritten);
                 self.bytes_waiting = self.bytes_waiting.saturating_sub(bytes);
                 let mut live = 0;
                 for (token, id, outcome) in outcomes {
@@ -351,6 +356,16 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Records that could not be written go along with the next work, under what is newer.
+    fn take_back(&mut self, records: bool, unwritten: Vec<StateWrite>) {
+        if records {
+            self.records_owed = false;
+            self.records_failed = !unwritten.is_empty();
+        }
+        let newer = std::mem::replace(&mut self.state, unwritten);
+        add_state(&mut self.state, newer);
     }
 
     fn command(&mut self, command: LinkCommand) {

@@ -8,12 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use sync_core::admission::RejectReason;
 use sync_core::check::{Candidate, EventLimits};
 use sync_core::link::{CheckJob, Checked, Token};
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StateWrite, StoreError, Submission};
-use sync_core::strategy::CheckVerdict;
+use sync_core::strategy::{BadEvent, CheckVerdict};
 use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -38,6 +39,8 @@ pub enum Answer {
         bytes: usize,
         /// Whether it held records.
         records: bool,
+        /// Those of them that could not be written: to be handed over again.
+        unwritten: Vec<StateWrite>,
         /// Outcomes by job.
         outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>,
     },
@@ -183,19 +186,37 @@ impl Checker {
             let (answer, event) = candidate.check(job, known, Event::verify_signature);
             fresh.extend(event.as_ref().map(|event| (job.token, event.id)));
             events.extend(event);
-            self.count(answer.verdict);
+            self.count(answer.verdict, &relay);
             checked.push(answer);
         }
         // A connection that is gone has no use for its answers; its events are stored all the same.
         let _ = answers.try_send(Answer::Checked(checked));
         let (metrics, trouble, full) = (self.metrics.clone(), self.trouble.clone(), self.full.clone());
-        let records = !state.is_empty();
-        let settle = Settle { fresh, bytes, records, told: false, answers, metrics, trouble, full, _place: place };
+        let settle = Settle {
+            fresh,
+            bytes,
+            state: state.clone(),
+            written: false,
+            told: false,
+            answers,
+            metrics,
+            trouble,
+            full,
+            _place: place,
+        };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
             return settle.with(Ok(Vec::new()));
         }
+        let (metrics, sender) = (self.metrics.clone(), relay.clone());
         let submission = Submission { events, offered, relay: Some(relay), state, now: self.clock.now().unix_s };
-        if let Err(error) = self.store.submit(submission, Box::new(|result| settle.with(result))) {
+        let reply = move |result: Result<Vec<IntakeOutcome>, StoreError>| {
+            let ahead = IntakeOutcome::Rejected(RejectReason::FutureDated);
+            for _ in result.iter().flatten().filter(|outcome| **outcome == ahead) {
+                limit_hit(&metrics, &sender, "max_future", "the event is kept out until it isn't dated so far ahead");
+            }
+            settle.with(result);
+        };
+        if let Err(error) = self.store.submit(submission, Box::new(reply)) {
             tracing::error!(%error, "the store takes no events");
         }
     }
@@ -210,12 +231,29 @@ impl Checker {
         })
     }
 
-    fn count(&self, verdict: CheckVerdict) {
+    fn count(&self, verdict: CheckVerdict, relay: &RelayUrl) {
         match verdict {
             CheckVerdict::New => {}
             CheckVerdict::Known => self.metrics.event_received("duplicate"),
-            CheckVerdict::Bad(reason) => self.metrics.event_received(reason.as_str()),
+            CheckVerdict::Bad(reason) => {
+                self.metrics.event_received(reason.as_str());
+                let limit = match reason {
+                    BadEvent::TooLarge => "max_event_size",
+                    BadEvent::TooManyTags => "max_tags",
+                    _ => return,
+                };
+                limit_hit(&self.metrics, relay, limit, "the event is dropped");
+            }
         }
+    }
+}
+
+/// Counts a bound that was hit with `relay`, and says so: aloud once for each relay and limit.
+pub(crate) fn limit_hit(metrics: &Metrics, relay: &RelayUrl, limit: &'static str, text: &str) {
+    if metrics.relay_limit_hit(relay.as_str(), limit) {
+        tracing::info!(%relay, limit, text, "limit hit; not said again of this relay");
+    } else {
+        tracing::debug!(%relay, limit, text, "limit hit");
     }
 }
 
@@ -223,7 +261,9 @@ impl Checker {
 struct Settle {
     fresh: Vec<(Token, EventId)>,
     bytes: usize,
-    records: bool,
+    /// Records that were handed over, and whether they are written.
+    state: Vec<StateWrite>,
+    written: bool,
     told: bool,
     answers: mpsc::Sender<Answer>,
     metrics: Metrics,
@@ -250,7 +290,10 @@ impl Settle {
             }
         }
         let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match result {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Ok(outcomes) => {
+                self.written = true;
+                outcomes.into_iter().map(Ok).collect()
+            }
             Err(error) => vec![Err(error); fresh.len()],
         };
         for outcome in &outcomes {
@@ -269,7 +312,10 @@ impl Settle {
 
     fn send(&mut self, outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>) {
         self.told = true;
-        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, records: self.records, outcomes });
+        let state = std::mem::take(&mut self.state);
+        let records = !state.is_empty();
+        let unwritten = if self.written { Vec::new() } else { state };
+        let _ = self.answers.try_send(Answer::Settled { bytes: self.bytes, records, unwritten, outcomes });
     }
 }
 

@@ -87,7 +87,8 @@ pub async fn sync(
         fallbacks: Vec::new(),
         coverage: Vec::new(),
     };
-    let mut idle = 0;
+    // The most that was drained after any connection.
+    let (mut idle, mut most) = (0, 0);
     let mut batch = 1;
     // What lies ahead of it moves with the clock, and is no progress.
     let started = shared.clock.now().unix_s;
@@ -110,8 +111,9 @@ pub async fn sync(
             Attempt::Reported(report) => {
                 result.connected = true;
                 let BatchReport { outcome, methods, counts, fallbacks, coverage, .. } = *report;
-                let progress = counts.stored + counts.uploaded > 0
-                    || drained(&coverage, started) > drained(&result.coverage, started);
+                let covered = drained(&coverage, started);
+                let progress = counts.stored + counts.uploaded > 0 || covered > most;
+                most = most.max(covered);
                 result.coverage = coverage;
                 result.counts.add(&counts);
                 for method in methods {
@@ -144,7 +146,7 @@ pub async fn sync(
     }
 }
 
-/// Seconds up to `upto` that are drained, and shares of seconds, over all filters: it only grows.
+/// Seconds up to `upto` that are drained, and shares of seconds, over all filters.
 fn drained(coverage: &[FilterCoverage], upto: u64) -> u64 {
     let windows = coverage.iter().flat_map(|filter| &filter.drained);
     let seconds = windows.map(|window| (window.until.min(upto) + 1).saturating_sub(window.since));

@@ -49,7 +49,6 @@ pub(crate) fn row(
     dbs.ids.get(txn, id).map_err(from_heed)?.map(|bytes| decode_row(bytes, floor)).transpose()
 }
 
-/// The bytes of event `seq`.
 /// What is known of an id: stored, or kept out with a row that counts.
 pub(crate) fn known(
     dbs: &Databases,
@@ -64,6 +63,7 @@ pub(crate) fn known(
     Ok(created_at.map(|created_at| KnownEvent { created_at, stored: false }))
 }
 
+/// The bytes of event `seq`.
 pub(crate) fn record<'t>(dbs: &Databases, txn: &'t RoTxn<'_>, seq: u64) -> Result<Option<Record<'t>>, StoreError> {
     dbs.events
         .get(txn, &seq.to_be_bytes())

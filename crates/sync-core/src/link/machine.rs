@@ -23,7 +23,7 @@ use super::verdicts::Owner;
 use super::wire::{self, RelayFrame};
 use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
 use crate::model::{BatchId, FailureReason, RelayUrl};
-use crate::response::{Meaning, Said, SaidIn, classify};
+use crate::response::{Meaning, SaidIn, classify};
 use crate::store::LocalSets;
 use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId, Window};
 use crate::time::{Jitter, MonoMillis, Now};
@@ -86,7 +86,7 @@ pub struct RelayLink {
     /// Jobs whose fate (check or commit) is open, by who waits for them.
     pub(super) owners: HashMap<Token, Owner>,
     pub(super) subs: HashMap<String, Sub>,
-    next_wire: u64,
+    pub(super) next_wire: u64,
     pub(super) live: BTreeMap<LiveKey, Live>,
     /// Live subscriptions that were replaced, and stay open until those that replace them are.
     pub(super) outlived: Vec<String>,
@@ -123,7 +123,7 @@ pub struct RelayLink {
     /// Nothing is asked before this moment.
     pub(super) quiet_until: MonoMillis,
     /// When the relay last spoke of rate limits.
-    limited_at: Option<MonoMillis>,
+    pub(super) limited_at: Option<MonoMillis>,
     pub(super) jitter: Jitter,
     pub(super) auth: Auth,
     /// Events and frames of no use, and good events.
@@ -279,6 +279,7 @@ impl RelayLink {
         self.live.clear();
         self.outlived.clear();
         self.out.retain(|output| !matches!(output, LinkOutput::Send(_) | LinkOutput::Check(_)));
+        self.memory.settle_ahead();
         self.persist();
     }
 
@@ -404,62 +405,6 @@ impl RelayLink {
             RelayFrame::Auth { challenge } => self.challenged(&challenge, now),
         }
         self.dirty = true;
-    }
-
-    /// What concerns the whole connection, whatever it answers.
-    pub(super) fn heed(&mut self, said: &Said, now: Now) {
-        if said.meaning == Meaning::RateLimited {
-            self.limited_at = Some(now.mono_ms);
-        }
-        // What is said during a cool-down speaks of what was asked before it, and doesn't lengthen it.
-        if said.meaning == Meaning::RateLimited && self.quiet_until <= now.mono_ms {
-            self.quiet_until = now.mono_ms + self.config.rate_limit_cooldown_ms;
-            self.out.push_back(LinkOutput::Notice(LinkNotice::RateLimited { text: said.text.clone() }));
-        }
-    }
-
-    /// Whether what was asked then, and not answered, may have been turned away: a NOTICE of rate limits doesn't say what it
-    /// answers.
-    pub(super) fn turned_away(&self, asked_at: MonoMillis) -> bool {
-        self.limited_at.is_some_and(|at| at >= asked_at)
-    }
-
-    /// Where a frame for `sub` goes; its bytes are counted for the batch.
-    fn counted(&mut self, wire: &str, bytes: u64) -> Option<SubTarget> {
-        let sub = self.subs.get(wire)?;
-        if let Some(carried) = sub.batch.and_then(|batch| self.batches.get_mut(&batch)) {
-            carried.counts.bytes_down += bytes;
-        }
-        let target = sub.target;
-        self.heard(wire);
-        Some(target)
-    }
-
-    pub(super) fn open_sub(&mut self, prefix: char, sub: Sub) -> String {
-        self.next_wire += 1;
-        let wire = format!("{prefix}{}", self.next_wire);
-        self.subs.insert(wire.clone(), sub);
-        wire
-    }
-
-    /// Ends a subscription of ours, with the message that its kind calls for.
-    pub(super) fn close_sub(&mut self, wire: &str) {
-        if let Some(sub) = self.subs.remove(wire) {
-            let neg = matches!(sub.target, SubTarget::Session { neg: true, .. });
-            self.send(if neg { wire::neg_close(wire) } else { wire::close(wire) }, sub.batch);
-        }
-    }
-
-    pub(super) fn send(&mut self, frame: String, batch: Option<BatchId>) {
-        if let Some(carried) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
-            carried.counts.bytes_up += frame.len() as u64;
-        }
-        self.out.push_back(LinkOutput::Send(frame));
-    }
-
-    /// Subscriptions that the budget still allows.
-    pub(super) fn free_subs(&self) -> usize {
-        self.max_subs.saturating_sub(self.subs.len())
     }
 
     pub(super) fn touch(&mut self) {

@@ -93,6 +93,8 @@ struct StrategyRow {
 #[derive(Debug, Clone, Default)]
 pub struct RelayMemory {
     key: String,
+    /// How long before a claim the time lies that it doesn't speak of, seconds.
+    overlap_s: u64,
     coverage: BTreeMap<String, CoverageRow>,
     strategies: BTreeMap<String, StrategyRow>,
     changed: BTreeSet<(StateTable, String)>,
@@ -122,7 +124,7 @@ impl RelayMemory {
         overlap_s: u64,
         now: u64,
     ) -> Self {
-        let mut memory = Self { key: relay_key(relay), ..Self::default() };
+        let mut memory = Self { key: relay_key(relay), overlap_s, ..Self::default() };
         for (key, value) in coverage {
             let name = memory.name(&key);
             let Some(mut row) = memory.read::<CoverageRow>(&name, &value) else { continue };
@@ -184,15 +186,18 @@ impl RelayMemory {
         out
     }
 
-    /// Takes note that `windows` are drained of `filter` (without times), by a batch that began at `began`. `ahead`: a record
-    /// that says so was handed on already, by [`RelayMemory::claim_ahead`].
-    pub(super) fn drained(&mut self, of: Of<'_>, windows: &[Window], (began, now): (u64, u64), ahead: bool) {
+    /// Takes note that `windows` are drained of a filter, by a batch that began at `began`: `false` where there is no room
+    /// for it. `ahead`: a record that says so was handed on, by [`RelayMemory::claim_ahead`]; another is written only once in
+    /// a while ([`RelayMemory::settle_ahead`]), as that one may have come to nothing.
+    pub(super) fn drained(&mut self, of: Of<'_>, windows: &[Window], (began, now): (u64, u64), ahead: bool) -> bool {
         let name = coverage_name(of.filter, of.scope);
-        let Some(row) = self.row_with(of, &name, windows, (began, now)) else { return };
+        let Some(row) = self.row_with(of, &name, windows, (began, now)) else { return false };
         self.coverage.insert(name.clone(), row);
-        if !ahead {
-            self.changed.insert((StateTable::Coverage, name));
-        }
+        match ahead {
+            true => self.ahead.insert(name),
+            false => self.changed.insert((StateTable::Coverage, name)),
+        };
+        true
     }
 
     fn is_full(&self, share: bool) -> bool {
@@ -226,7 +231,11 @@ impl RelayMemory {
         };
         row.share &= of.share;
         let known = row.windows.iter().map(|(since, until)| Window { since: *since, until: *until });
-        let all = merged(known.chain(windows.iter().copied()).collect(), MAX_COVERED);
+        // What is published now, with a date of the last minutes, is not seen by who has passed over them.
+        let last = now.saturating_sub(self.overlap_s);
+        let clipped = windows.iter().map(|window| Window { until: window.until.min(last), ..*window });
+        let new = clipped.filter(|window| window.since <= window.until);
+        let all = merged(known.chain(new).collect(), MAX_COVERED);
         row.windows = all.into_iter().map(|window| (window.since, window.until)).collect();
         row.touched = now;
         Some(row)
@@ -251,7 +260,8 @@ impl RelayMemory {
         let dense: BTreeMap<u64, u64> = row.into_iter().flat_map(|row| row.dense.iter().copied()).collect();
         let drained = |row: &&CoverageRow| row.share && row.scope == scope && !row.windows.is_empty();
         let drained = self.coverage.values().filter(drained).filter(|row| includes(filter, &row.filter));
-        (dense, drained.count() as u64)
+        let seconds = drained.flat_map(|row| &row.windows).map(|(since, until)| until - since + 1);
+        (dense, seconds.fold(0, u64::saturating_add))
     }
 
     /// The run is finished as far as `filter` (without times) goes.
@@ -352,7 +362,7 @@ mod tests {
     }
 
     fn memory() -> RelayMemory {
-        RelayMemory::restore(&relay(), Vec::new(), Vec::new(), 900, 0)
+        RelayMemory::restore(&relay(), Vec::new(), Vec::new(), 0, 0)
     }
 
     fn relay() -> RelayUrl {
@@ -429,6 +439,19 @@ mod tests {
         again.begin_run(6, 10_000);
         assert_eq!(again.take_writes().iter().filter(|write| write.value.is_none()).count(), 1);
         assert!(again.covered(&kinds([1]), DOWN)[0].1.is_empty());
+    }
+
+    #[test]
+    fn the_minutes_before_a_claim_are_not_drained_however_long_the_connection_lasts() {
+        let mut memory = RelayMemory::restore(&relay(), Vec::new(), Vec::new(), 900, 0);
+        let claim = |memory: &mut RelayMemory, window, now| {
+            assert!(memory.drained(of(&kinds([1])), &[window], (5, now), false));
+            memory.covered(&kinds([1]), DOWN)[0].1.clone()
+        };
+        let first = claim(&mut memory, Window { since: 5_000, until: 10_900 }, 10_000);
+        assert_eq!(first, [Window { since: 5_000, until: 9_100 }]);
+        let later = claim(&mut memory, Window { since: 0, until: 4_000 }, 20_000);
+        assert_eq!(later, [Window { since: 0, until: 4_000 }, Window { since: 5_000, until: 9_100 }]);
     }
 
     #[test]

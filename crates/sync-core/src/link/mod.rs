@@ -18,6 +18,7 @@
 //! | `verdicts` | what checks and store said of events |
 //! | `auth` | how a relay is told who we are |
 //! | `live` | which live subscriptions are open |
+//! | `subs` | what is open on the wire, and whose it is |
 //! | `wire` | how frames are read and written |
 
 mod answers;
@@ -37,6 +38,7 @@ mod probe;
 mod running;
 mod session;
 mod settle;
+mod subs;
 mod upload;
 mod verdicts;
 mod windows;

@@ -120,12 +120,12 @@ impl Part {
     pub(super) fn new(filter: Filter, window: Window, known: Known<'_>) -> Self {
         let Known { covered, dense, shares_drained, share } = known;
         let mut part = Self::with(filter, window, covered, dense);
-        part.careful = !part.dense.is_empty();
         part.shares_drained = shares_drained;
         let open = window.without(part.covered.iter().copied());
         let last = part.dense.clone().into_iter().filter(|(second, _)| open.iter().any(|gap| gap.contains(*second)));
         let last: Vec<(Window, u64)> =
             last.map(|(second, shown)| (Window { since: second, until: second }, shown)).collect();
+        part.careful = !last.is_empty();
         // On top of what is asked for at the end.
         for (second, shown) in &last {
             part.take_up_dense(*second, *shown, &|filter| share(filter, second.since));

@@ -247,12 +247,15 @@ impl RelayLink {
             Some((low, high)) => (vec![high, low], true),
             None => (narrow::by_values_seen(&filter, second, &relay, local), false),
         };
-        let shares = filters.len() as u64;
-        if filters.is_empty() || !part.split(second, shares + u64::from(replaces), replaces, records) {
+        if filters.is_empty() {
             // Nothing narrower can be asked, and nothing says that there is more.
             if let Some(piece) = part.pieces.get_mut(&at.piece) {
                 piece.undecided = None;
             }
+            return;
+        }
+        let shares = filters.len() as u64;
+        if !part.split(second, shares + u64::from(replaces), replaces, records) {
             return;
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, records, next)) };

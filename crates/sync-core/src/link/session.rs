@@ -258,6 +258,8 @@ impl RelayLink {
     fn dense(&mut self, at: At, dense: Dense, now: Now) {
         let Some(part) = self.part(at) else { return };
         let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        // A session that is tried again may name it again.
+        piece.dense.retain(|before| before.second != dense.second);
         piece.dense.push(dense);
         if !dense.certain {
             return;

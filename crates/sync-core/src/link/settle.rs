@@ -83,10 +83,12 @@ impl RelayLink {
         match self.piece(at).map_or(Drains::Nothing, |piece| piece.span.drains()) {
             Drains::Part => self.cover(at, &windows, ahead, now),
             Drains::Share => {
-                if let Some(part) = self.part(at) {
+                let kept = self.keep(at, |memory, of, run| memory.drained(of, &windows, run, ahead), now);
+                if kept == Some(true)
+                    && let Some(part) = self.part(at)
+                {
                     part.shares_drained += windows.len() as u64;
                 }
-                self.keep(at, |memory, of, run| memory.drained(of, &windows, run, ahead), now);
             }
             Drains::Nothing => {}
         }
@@ -203,14 +205,18 @@ impl RelayLink {
         let span = piece.span.clone();
         let undecided = piece.undecided.map(|second| Window { since: second, until: second });
         let missing: Vec<Window> = piece.suspects.values().copied().chain(undecided).collect();
+        let failed_itself = piece.failed;
         let Ripe { windows, ahead } = piece.ripe(true);
         let (dense, records) = (std::mem::take(&mut piece.dense), piece.records());
         // What isn't served keeps a second from being whole.
         let failed = piece.failed || !piece.suspects.is_empty();
         let counts = span.seen.filter(|_| !piece.stood_for);
         let seen = counts.map(|question| (question, records.max(piece.shown.len() as u64)));
-        let claims = windows.into_iter().flat_map(|window| window.without(missing.iter().copied())).collect();
-        self.claim(at, claims, ahead, now);
+        // What was compared and failed afterwards may have been cut short anywhere: what was read stands page by page.
+        if !(failed_itself && self.compares(at.batch, span.strategy)) {
+            let claims = windows.into_iter().flat_map(|window| window.without(missing.iter().copied())).collect();
+            self.claim(at, claims, ahead, now);
+        }
         if let Some(strategy) = self.strategy_at(at.batch, span.strategy) {
             let name = self.config.strategies[strategy].descriptor().name.clone();
             let mut learnt = self.memory.learnt(&name);
@@ -263,13 +269,14 @@ impl RelayLink {
             return Narrowed::Whole;
         }
         let Some(part) = self.part(at) else { return Narrowed::NoWay };
-        let splits = !filters.is_empty() && part.split(second, filters.len() as u64, share_of.is_some(), shown);
+        let nothing_narrower = filters.is_empty();
+        let splits = !nothing_narrower && part.split(second, filters.len() as u64, share_of.is_some(), shown);
         if certain && !(proves && splits) {
             part.doubt(second, shown);
         }
         if !splits {
-            // Nothing narrower can be asked. Where nothing says that there is more, there isn't.
-            return if certain { Narrowed::NoWay } else { Narrowed::Whole };
+            // Where nothing narrower can be asked, and nothing says that there is more, there isn't.
+            return if certain || !nothing_narrower { Narrowed::NoWay } else { Narrowed::Whole };
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, shown, None)) };
         let window = Window { since: second, until: second };
@@ -300,6 +307,7 @@ impl RelayLink {
             return;
         }
         self.told_at = now.mono_ms;
+        self.memory.settle_ahead();
         for batch in std::mem::take(&mut self.to_tell) {
             if let Some(carried) = self.batches.get(&batch) {
                 let filters = coverage(carried);

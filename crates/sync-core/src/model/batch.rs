@@ -253,7 +253,7 @@ pub struct FilterCoverage {
     /// Windows that are left out here.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u64,
-    /// Narrower filters, by which open seconds were asked for that are too dense to be shown at once, and which are drained.
+    /// Narrower filters, by which seconds were asked for that are too dense to be shown at once, and which are drained.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub shares: u64,
 }
