@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::Now;
+use sync_core::health::HealthRecord;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
@@ -19,13 +20,14 @@ use sync_core::nostr::key::Keys;
 use sync_core::store::{EventStore, StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
-use telemetry::metrics::{AttemptResult, Tier};
+use telemetry::metrics::{AttemptResult, Metrics, Tier};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::gate;
+use crate::ingest::limit_hit;
 use crate::local::{blocking, memory};
 use crate::trouble::Trouble;
 
@@ -129,7 +131,6 @@ pub async fn run(
         attempts,
         relays: HashMap::new(),
         tasks: JoinSet::new(),
-        failures: HashMap::new(),
     };
     daemon.carry_out();
     let mut tick = tokio::time::interval(STATUS_EVERY);
@@ -227,6 +228,18 @@ async fn spawn_store<T: Send + 'static>(
     tokio::task::spawn_blocking(read).await.map_err(|error| StoreError::Io(error.to_string()))?
 }
 
+/// Counts a bound that ended a connection or an attempt.
+fn count_limit(metrics: &Metrics, relay: &RelayUrl, fault: &Fault) {
+    let limit = match fault.kind {
+        FaultKind::Forbidden => "allow_private_addresses",
+        FaultKind::HostFull => "max_connections_per_host",
+        FaultKind::NoSockets => "open_files",
+        FaultKind::TooLarge => "max_message_size",
+        _ => return,
+    };
+    limit_hit(metrics, relay, limit, &fault.text);
+}
+
 /// A relay that something is under way with.
 enum Relay {
     Connecting(CancellationToken),
@@ -257,8 +270,6 @@ struct Daemon {
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
     tasks: JoinSet<()>,
-    /// Failed attempts in a row, for the metric.
-    failures: HashMap<RelayUrl, u64>,
 }
 
 impl Daemon {
@@ -281,6 +292,9 @@ impl Daemon {
             RelayEvent::Notice(notice) => self.take(ManagerInput::Notice { relay, notice }),
             RelayEvent::Ended(fault) => {
                 self.relays.remove(&relay);
+                if let Some(fault) = &fault {
+                    count_limit(&self.shared.metrics, &relay, fault);
+                }
                 self.take(ManagerInput::Disconnected { relay, fault });
             }
         }
@@ -303,8 +317,6 @@ impl Daemon {
         match result {
             Ok(connection) => {
                 metrics.connection_attempt(relay.as_str(), AttemptResult::Success);
-                metrics.relay_failures(relay.as_str(), 0);
-                self.failures.remove(&relay);
                 let profile = connection.profile.clone();
                 let config = LinkConfig {
                     relay: relay.clone(),
@@ -331,9 +343,7 @@ impl Daemon {
             }
             Err(fault) => {
                 metrics.connection_attempt(relay.as_str(), AttemptResult::Failure);
-                let failures = self.failures.entry(relay.clone()).or_default();
-                *failures += 1;
-                metrics.relay_failures(relay.as_str(), *failures);
+                count_limit(metrics, &relay, &fault);
                 self.take(ManagerInput::ConnectFailed { relay, fault });
             }
         }
@@ -356,7 +366,12 @@ impl Daemon {
                     }
                 }
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
-                ManagerOutput::Persist(writes) => self.persist(writes),
+                ManagerOutput::Persist(writes) => {
+                    for (relay, health) in writes.iter().filter_map(HealthRecord::of_write) {
+                        self.shared.metrics.relay_failures(relay.as_str(), health.failures.into());
+                    }
+                    self.persist(writes);
+                }
                 ManagerOutput::Status { relay, from, to, reason } => {
                     self.shared.metrics.relay_status(relay.as_str(), to as u8);
                     if to == ConnectionStatus::ConnectedDegraded {

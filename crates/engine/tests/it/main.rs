@@ -3,5 +3,6 @@
 mod connections;
 mod daemon;
 mod ingest;
+mod limits;
 mod support;
 mod syncing;

@@ -7,8 +7,9 @@
 
 mod labels;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -55,6 +56,8 @@ struct Inner {
     rejected_index_size: Family<TierLabel, Gauge>,
     fallbacks: Family<FallbackLabels, Counter>,
     limit_hits: Family<LimitLabel, Counter>,
+    /// Who hit which limit before, relays by their label: bounded as those are.
+    limits_told: Mutex<HashSet<(&'static str, Arc<str>)>>,
     store_events: Gauge,
     store_commit_seconds: Histogram,
 }
@@ -94,6 +97,7 @@ impl Metrics {
             rejected_index_size: Family::default(),
             fallbacks: Family::default(),
             limit_hits: Family::default(),
+            limits_told: Mutex::default(),
             store_events: Gauge::default(),
             store_commit_seconds: commit_buckets(),
         };
@@ -166,9 +170,18 @@ impl Metrics {
         self.0.fallbacks.get_or_create(&FallbackLabels { from: named(from), to: named(to) }).inc();
     }
 
-    /// `grasp_sync_limit_hits_total{limit}`: a bound of SPEC §13 was hit; `limit` is its key in `[limits]`.
+    /// `grasp_sync_limit_hits_total{limit}`: a bound of SPEC §13 was hit; `limit` is its key in `[limits]`, or a word for one
+    /// that isn't ours to set.
     pub fn limit_hit(&self, limit: &'static str) {
         self.0.limit_hits.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// [`Metrics::limit_hit`], with the relay that it happened with. Returns whether it is news: once for each relay and limit;
+    /// relays that share [`OTHER`] are one.
+    pub fn relay_limit_hit(&self, relay: &str, limit: &'static str) -> bool {
+        self.limit_hit(limit);
+        let mut told = self.0.limits_told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert((limit, self.0.relays.own_or_other(relay)))
     }
 
     /// `grasp_sync_store_events`: events in the store.
@@ -369,6 +382,16 @@ mod tests {
         let series = text.lines().filter(|line| line.starts_with("ngit_sync_connection_attempts_total")).count();
         assert_eq!(series, 501);
         assert!(text.contains(r#"{relay="other",result="failure"} 1500"#));
+    }
+
+    #[test]
+    fn a_limit_is_news_once_for_each_relay() {
+        let metrics = Metrics::with_max_relays(2);
+        let hits = ["wss://a", "wss://a", "wss://b", "wss://c", "wss://d"]
+            .map(|relay| metrics.relay_limit_hit(relay, "max_tags"));
+        assert_eq!(hits, [true, false, true, true, false], "the last two share a label");
+        assert!(metrics.relay_limit_hit("wss://a", "max_future"));
+        assert!(metrics.encode().expect("encodes").contains("grasp_sync_limit_hits_total{limit=\"max_tags\"} 5\n"));
     }
 
     #[test]
