@@ -5,6 +5,7 @@ mod batches;
 mod bounds;
 mod hostile;
 mod live;
+mod probing;
 mod transfer;
 mod waiting;
 
@@ -209,6 +210,11 @@ impl Bench {
     }
 
     pub(crate) fn batch(&mut self, id: u64, filters: Vec<Filter>) {
+        self.batch_of_run(id, filters, None);
+    }
+
+    /// A batch that goes on where the run that began then was.
+    pub(crate) fn batch_of_run(&mut self, id: u64, filters: Vec<Filter>, run_since: Option<u64>) {
         self.command(LinkCommand::Batch(BatchRequest {
             id,
             reason: BatchReason::NewItems,
@@ -217,7 +223,7 @@ impl Bench {
             items: PendingItems::default(),
             caused_by: None,
             strategies: None,
-            run_since: None,
+            run_since,
         }));
     }
 
@@ -287,6 +293,7 @@ impl Bench {
                 LinkOutput::BatchDone(report) => self.reports.push(*report),
                 LinkOutput::Notice(notice) => self.notices.push(notice),
                 LinkOutput::Close(fault) => self.closed = Some(fault),
+                LinkOutput::Persist(_) => {}
                 other => panic!("unexpected {other:?}"),
             }
         }
