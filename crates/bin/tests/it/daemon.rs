@@ -105,10 +105,15 @@ impl Daemon {
 
     /// The first status that `wanted` holds for.
     pub(crate) fn wait_status(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_status_with(|_, status| wanted(status))
+    }
+
+    /// The same, for what shows elsewhere too, as in a metric.
+    pub(crate) fn wait_status_with(&mut self, wanted: impl Fn(&Self, &Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.status();
-            if wanted(&status) {
+            if wanted(self, &status) {
                 return status;
             }
             if Instant::now() >= deadline {
