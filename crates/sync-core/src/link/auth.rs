@@ -1,7 +1,9 @@
 //! Answering a relay that asks who we are (NIP-42), with the service's key.
 //!
 //! A challenge is answered at once, and nothing is asked until the relay has said what it makes of that: what it refused
-//! before is asked again then. Without a key nothing is answered, and `auth-required` is a reason like any other.
+//! before is asked again then. One that doesn't accept the answer is answered again later, more and more rarely: our clock
+//! may have been wrong, or the relay's list of members. Without a key nothing is answered, and `auth-required` is a reason
+//! like any other.
 
 use nostr::event::{Event, EventId, Kind, Tag, Tags};
 use nostr::key::Keys;
@@ -16,6 +18,9 @@ use crate::time::{MonoMillis, Now};
 
 /// How long the relay's word is waited for, milliseconds.
 const ANSWER_MS: u64 = 10_000;
+/// The wait before the same challenge is answered once more, milliseconds; it doubles up to the longest.
+const AGAIN_MS: u64 = 300_000;
+const MAX_AGAIN_MS: u64 = 3_600_000;
 /// Challenges that are answered on one connection: each costs a signature.
 const MAX_CHALLENGES: u32 = 8;
 /// Requests by id and uploads of one part that are repeated because the relay didn't know us.
@@ -27,12 +32,17 @@ const MAX_CHALLENGE: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Auth {
     challenges: u32,
+    /// The last one, where it can be answered.
+    challenge: String,
     /// The last answer, while the relay has said nothing of it; and until when that is waited for.
     asked: Option<(EventId, MonoMillis)>,
     /// The relay knows us.
     accepted: bool,
     /// It doesn't want to.
     refused: bool,
+    /// Answers that were not accepted, and when the next is due.
+    refusals: u32,
+    again_at: Option<MonoMillis>,
 }
 
 impl RelayLink {
@@ -46,10 +56,16 @@ impl RelayLink {
         if self.auth.challenges > MAX_CHALLENGES || challenge.len() > MAX_CHALLENGE {
             return self.rubbish("challenges");
         }
+        challenge.clone_into(&mut self.auth.challenge);
+        self.answer_challenge(now);
+    }
+
+    fn answer_challenge(&mut self, now: Now) {
         let Some(keys) = self.config.keys.clone() else { return };
         let mut aux = [0; 32];
         aux.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.jitter.next_u64().to_be_bytes()));
-        let event = answer(&keys, self.config.relay.as_str(), challenge, now.unix_s, &aux);
+        let event = answer(&keys, self.config.relay.as_str(), &self.auth.challenge, now.unix_s, &aux);
+        self.auth.again_at = None;
         self.auth.asked = Some((event.id, now.mono_ms.saturating_add(ANSWER_MS)));
         self.send(wire::auth(&event), None);
     }
@@ -64,6 +80,13 @@ impl RelayLink {
         if accepted {
             self.live_again(now);
         } else {
+            let wait = AGAIN_MS.saturating_mul(1 << self.auth.refusals.min(16)).min(MAX_AGAIN_MS);
+            self.auth.again_at = Some(now.mono_ms.saturating_add(wait));
+            self.auth.refusals = self.auth.refusals.saturating_add(1);
+            if self.auth.refusals > 1 {
+                self.touch();
+                return true;
+            }
             let text = text.chars().take(Said::MAX_TEXT).collect();
             self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRefused { text }));
         }
@@ -71,17 +94,20 @@ impl RelayLink {
         true
     }
 
-    /// A relay that says nothing of our answer is asked all the same.
+    /// A relay that says nothing of our answer is asked all the same; one that didn't accept it is answered again.
     pub(super) fn auth_timeout(&mut self, now: Now) {
         if self.auth.asked.is_some_and(|(_, until)| until <= now.mono_ms) {
             self.auth.asked = None;
             self.live_again(now);
             self.touch();
         }
+        if self.auth.again_at.is_some_and(|at| at <= now.mono_ms) {
+            self.answer_challenge(now);
+        }
     }
 
     pub(super) fn auth_deadline(&self) -> Option<MonoMillis> {
-        self.auth.asked.map(|(_, until)| until)
+        [self.auth.asked.map(|(_, until)| until), self.auth.again_at].into_iter().flatten().min()
     }
 
     /// Whether the relay is about to say whether it knows us: nothing is asked meanwhile.

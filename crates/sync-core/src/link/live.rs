@@ -247,7 +247,9 @@ impl RelayLink {
     }
 
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
-        self.live.values().flat_map(|live| [live.retry_at, live.unanswered_until]).flatten().min()
+        // Until the relay has said whether it knows us, nothing is opened again.
+        let may_open = !self.auth_pending();
+        self.live.values().flat_map(|live| [live.retry_at.filter(|_| may_open), live.unanswered_until]).flatten().min()
     }
 }
 

@@ -89,6 +89,47 @@ fn a_relay_that_does_not_accept_us_is_not_asked_for_ever() {
 }
 
 #[test]
+fn a_relay_that_did_not_accept_us_may_accept_us_later() {
+    let mut bench = asking(Some(keys()));
+    bench.relay_says(json!(["AUTH", "abc"]));
+    let refused = answer(&bench.take_sent()).expect("an answer");
+    bench.relay_says(json!(["OK", refused.id.to_hex(), false, "invalid: created_at is too far from now"]));
+    bench.pass(299_000);
+    assert_eq!(bench.take_sent(), Vec::<Value>::new());
+    bench.pass(1_000);
+    let again = answer(&bench.take_sent()).expect("an answer to the same challenge");
+    assert!(again.tags.iter().any(|tag| tag.as_slice() == ["challenge", "abc"]));
+    bench.relay_says(json!(["OK", again.id.to_hex(), false, "invalid: created_at is too far from now"]));
+    bench.pass(300_000);
+    assert_eq!(bench.take_sent(), Vec::<Value>::new(), "more and more rarely");
+    let told = bench.notices.iter().filter(|notice| matches!(notice, LinkNotice::AuthRefused { .. }));
+    assert_eq!(told.count(), 1);
+    bench.pass(300_000);
+    let last = answer(&bench.take_sent()).expect("an answer");
+    bench.relay_says(json!(["OK", last.id.to_hex(), true, ""]));
+    bench.batch(1, vec![Filter::new()]);
+    assert_eq!(bench.take_sent().len(), 1);
+    bench.pass(10 * 3_600_000);
+    assert!(answer(&bench.take_sent()).is_none(), "it knows us");
+}
+
+#[test]
+fn no_timer_is_due_while_the_word_on_our_answer_is_waited_for() {
+    let mut bench = asking(Some(keys()));
+    let live = LiveSubscription { key: 1, filters: vec![Filter::new()] };
+    bench.command(LinkCommand::Live(vec![live]));
+    let asked = bench.take_sent();
+    bench.relay_says(json!(["AUTH", "abc"]));
+    // Without `limit: 0` it may be taken, but nothing is asked before the relay has said its word.
+    bench.relay_says(json!(["CLOSED", asked[0][1], "error: limit must be positive"]));
+    let due = bench.link.next_timeout().map(|(at, _)| at);
+    assert!(due.is_some_and(|at| at > bench.now.mono_ms), "{due:?}");
+    let event = answer(&bench.take_sent()).expect("an answer");
+    bench.relay_says(json!(["OK", event.id.to_hex(), true, ""]));
+    assert_eq!(bench.take_sent().len(), 1, "the live subscription opens again");
+}
+
+#[test]
 fn a_relay_that_says_nothing_of_our_answer_is_asked_all_the_same() {
     let mut bench = asking(Some(keys()));
     bench.relay_says(json!(["AUTH", "abc"]));
