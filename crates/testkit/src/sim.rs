@@ -2,12 +2,16 @@
 //! as the daemon glues them, without sockets, threads or clock.
 //!
 //! A seed decides everything: the world, the relays and what is wrong with them, latencies, and what happens when
-//! (connections lost, relays down, crashes of the process, a full store, new events). Invariants are checked at every
+//! (connections lost, relays down or cut off, relays that lose what they held, crashes of the process, a clock that jumps,
+//! a full store, new events). Invariants are checked at every
 //! step; when all troubles have ended the store must hold what the world's reference accepts. [`run`] with the same
 //! seed does the same again.
 
 mod attempt;
+mod backoff;
 mod check;
+mod happen;
+mod ingest;
 mod judge;
 mod peer;
 mod plan;
@@ -15,6 +19,8 @@ mod publish;
 mod queue;
 mod shell;
 mod troubles;
+mod watch;
+mod weather;
 
 pub(crate) use plan::Dice;
 

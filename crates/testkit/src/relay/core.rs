@@ -126,6 +126,17 @@ impl RelayCore {
         self.lock().index.remove(id).is_some()
     }
 
+    /// Restarts with these events in place of what it held, as from an older backup or from nothing: all connections
+    /// break, and what was deleted or replaced before is forgotten.
+    pub fn restart_with(&self, events: Vec<Event>) {
+        let mut state = self.lock();
+        state.index = EventIndex::default();
+        for event in events {
+            state.index.insert(Arc::new(event.into()), self.options.replace, self.options.deletions);
+        }
+        state.dropped_below = state.stats.connections;
+    }
+
     /// What it holds, newest first.
     pub fn events(&self) -> Vec<Event> {
         self.lock().index.iter().map(|stored| stored.event.clone()).collect()

@@ -12,7 +12,7 @@ impl Sim {
         let Some(place) = self.plan.place(relay) else {
             return self.broke(format!("{relay} is to be connected to, and doesn't exist"));
         };
-        if let Err(text) = self.judge.connects(place, self.ms) {
+        if let Err(text) = self.judge.backoff.attempt(place, self.ms) {
             self.broke(format!("{relay} {text}"));
         }
         let Some(process) = &mut self.process else { return };
@@ -38,11 +38,13 @@ impl Sim {
         }
         if *cancelled {
             process.contacts.remove(&wire.relay);
-            self.judge.ended(wire.relay, false, self.ms);
+            self.judge.ended(wire.relay, None, self.ms);
             return self.take(ManagerInput::Disconnected { relay, fault: None });
         }
         let fault = |kind, text: &str| Some(Fault { kind, text: text.to_owned() });
-        let fault = if faults.refuse_connections {
+        let fault = if let Some(kind) = self.cut_off.get(&wire.relay) {
+            fault(*kind, "nobody can be reached")
+        } else if faults.refuse_connections {
             fault(FaultKind::Network, "connection refused")
         } else if faults.hang_handshake || faults.half_open {
             if !std::mem::replace(hung, true) {
@@ -58,10 +60,13 @@ impl Sim {
         match fault {
             Some(fault) => {
                 process.contacts.remove(&wire.relay);
-                self.judge.ended(wire.relay, true, self.ms);
+                self.judge.ended(wire.relay, Some(&fault), self.ms);
                 self.take(ManagerInput::ConnectFailed { relay, fault });
             }
-            None => self.open(wire),
+            None => {
+                self.judge.backoff.connected(wire.relay, self.ms);
+                self.open(wire);
+            }
         }
     }
 

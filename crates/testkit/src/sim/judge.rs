@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use nostr::event::{Event, EventId};
 use sync_core::model::{ConnectionStatus, RelayUrl, RepoAddress, kinds};
 use sync_core::store::{EventStore, FeedChange, FeedSeq, LocalSets};
+use sync_core::transport::Fault;
 
+use super::backoff::Backoff;
 use super::plan::{DOMAIN, Honesty, Plan};
 use super::shell::Sim;
 use crate::world::{accepted, asked_for};
@@ -13,9 +15,7 @@ use crate::world::{accepted, asked_for};
 /// What is remembered to judge by.
 pub(super) struct Judge {
     statuses: HashMap<RelayUrl, ConnectionStatus>,
-    /// When a relay last failed, by place.
-    failed_at: Vec<Option<u64>>,
-    least_wait: u64,
+    pub(super) backoff: Backoff,
     feed: FeedSeq,
     /// Every event that was ever published.
     all: Vec<Event>,
@@ -23,20 +23,13 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self {
-            statuses: HashMap::new(),
-            failed_at: vec![None; plan.relays.len()],
-            // Back-off is spread between 80 and 100 %.
-            least_wait: plan.manager.health.base_backoff_ms * 8 / 10,
-            feed: 0,
-            all: plan.world.events(),
-        }
+        Self { statuses: HashMap::new(), backoff: Backoff::new(plan.relays.len()), feed: 0, all: plan.world.events() }
     }
 
     /// A new process: every relay is disconnected. What it knows of failures is what was persisted.
-    pub(super) fn restarted(&mut self) {
+    pub(super) fn restarted(&mut self, ms: u64, clock: i64) {
         self.statuses.clear();
-        self.failed_at.iter_mut().for_each(|at| *at = None);
+        self.backoff.restarted(ms, clock);
     }
 
     /// A relay's status changes.
@@ -60,17 +53,12 @@ impl Judge {
         Ok(())
     }
 
-    /// An attempt begins.
-    pub(super) fn connects(&self, place: usize, ms: u64) -> Result<(), String> {
-        match self.failed_at[place] {
-            Some(at) if ms < at + self.least_wait => Err(format!("is tried again {} ms after it failed", ms - at)),
-            _ => Ok(()),
+    /// A connection or an attempt ended; without a fault we ended it.
+    pub(super) fn ended(&mut self, place: usize, fault: Option<&Fault>, ms: u64) {
+        match fault {
+            Some(fault) => self.backoff.failed(place, fault.kind, ms),
+            None => self.backoff.closed(place, ms),
         }
-    }
-
-    /// A connection or an attempt ended.
-    pub(super) fn ended(&mut self, place: usize, failed: bool, ms: u64) {
-        self.failed_at[place] = failed.then_some(ms);
     }
 
     /// The versions of an announcement, in the order of their publishing.

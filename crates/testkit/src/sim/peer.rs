@@ -1,14 +1,13 @@
-//! One connection: a link, the relay's end of it, the wire between them, and the way of its events through checks and
-//! store, as `engine::driver` and `engine::ingest` have them.
+//! One connection: a link, the relay's end of it, and the wire between them, as `engine::driver` has them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use nostr::event::EventId;
-use sync_core::link::{CheckJob, Checked, LinkCommand, LinkConfig, LinkOutput, RelayLink, RelayMemory, Token};
+use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink, RelayMemory};
 use sync_core::manager::ManagerInput;
 use sync_core::model::RelayUrl;
-use sync_core::store::{EventStore, FeedSeq, IntakeOutcome, StateWrite, StoreError, Submission};
+use sync_core::store::{EventStore, FeedSeq, StateWrite};
 use sync_core::strategy::Direction;
 use sync_core::transport::{Fault, FaultKind};
 
@@ -16,8 +15,6 @@ use super::queue::{Inner, Wire};
 use super::shell::{Contact, SILENCE, Sim};
 use crate::relay::{Outgoing, RelayConnection};
 
-/// Jobs in one piece of work.
-const MAX_JOBS: usize = 64;
 /// Frames that wait for checks before nothing more is read.
 const MAX_BACKLOG: usize = 256;
 /// Bytes that wait for the store before nothing more is read.
@@ -26,18 +23,18 @@ const MAX_BYTES: usize = 64 << 10;
 /// A connection that is open, or ending.
 pub(super) struct Peer {
     pub(super) wire: Wire,
-    link: RelayLink,
+    pub(super) link: RelayLink,
     relay: Option<RelayConnection>,
     arrived: VecDeque<String>,
     /// What we sent while the relay didn't read.
     unheard: Vec<String>,
-    jobs: VecDeque<CheckJob>,
-    offered: Vec<EventId>,
-    state: Vec<StateWrite>,
-    handing_over: bool,
-    bytes_waiting: usize,
-    owed: usize,
-    ending: Option<Option<Fault>>,
+    pub(super) jobs: VecDeque<CheckJob>,
+    pub(super) offered: Vec<EventId>,
+    pub(super) state: Vec<StateWrite>,
+    pub(super) handing_over: bool,
+    pub(super) bytes_waiting: usize,
+    pub(super) owed: usize,
+    pub(super) ending: Option<Option<Fault>>,
     /// Half a message came: nothing that follows can be read.
     torn: bool,
     timer: (u64, Option<u64>),
@@ -73,7 +70,7 @@ impl Sim {
             dry_run: false,
             rate_limit_cooldown_ms: self.plan.manager.health.rate_limit_cooldown_ms,
             max_future_s: 900,
-            keys: None,
+            keys: self.plan.climate.keys.clone(),
             memory: self.memory_of(&relay),
             seed: self.seed,
         };
@@ -115,7 +112,7 @@ impl Sim {
         RelayMemory::restore(relay, coverage, remembered, overlap, self.unix())
     }
 
-    fn peer(&mut self, wire: Wire) -> Option<&mut Peer> {
+    pub(super) fn peer(&mut self, wire: Wire) -> Option<&mut Peer> {
         match self.process.as_mut()?.contacts.get_mut(&wire.relay)? {
             Contact::Open(peer) if peer.wire == wire => Some(peer),
             _ => None,
@@ -167,10 +164,10 @@ impl Sim {
 
     /// A frame of ours arrives at the relay.
     pub(super) fn up(&mut self, wire: Wire, text: String) {
-        let now = self.now();
+        let (now, cut_off) = (self.true_now(), self.is_silenced(wire.relay));
         let Some(peer) = self.peer(wire) else { return };
         let Some(relay) = &mut peer.relay else { return };
-        if relay.is_half_open() {
+        if cut_off || relay.is_half_open() {
             peer.unheard.push(text);
             return;
         }
@@ -187,6 +184,11 @@ impl Sim {
         self.relay_speaks(wire.relay);
     }
 
+    /// Whether there is no network between us and the relay.
+    fn is_silenced(&self, place: usize) -> bool {
+        self.cut_off.get(&place) == Some(&FaultKind::Network)
+    }
+
     /// The relay reads what it left unread.
     pub(super) fn hear_held(&mut self, place: usize) {
         let Some(wire) = self.wire_of(place) else { return };
@@ -198,7 +200,7 @@ impl Sim {
 
     /// Whatever the relay has to say goes on its way.
     pub(super) fn relay_speaks(&mut self, place: usize) {
-        let Some(wire) = self.wire_of(place) else { return };
+        let Some(wire) = self.wire_of(place).filter(|_| !self.is_silenced(place)) else { return };
         let (low, high) = self.plan.relays[place].latency;
         loop {
             let latency = self.dice.within(low, high);
@@ -228,7 +230,7 @@ impl Sim {
     }
 
     pub(super) fn silent(&mut self, wire: Wire) {
-        let half_open = self.plan.relays[wire.relay].core.faults().half_open;
+        let half_open = self.plan.relays[wire.relay].core.faults().half_open || self.is_silenced(wire.relay);
         if self.peer(wire).is_some_and(|peer| peer.torn) || half_open {
             self.end(wire, Some(Fault { kind: FaultKind::Silent, text: "nothing was heard for too long".to_owned() }));
         }
@@ -245,7 +247,7 @@ impl Sim {
     }
 
     /// Drains the link, reads what may be read, and so on until neither does anything.
-    fn work(&mut self, wire: Wire) {
+    pub(super) fn work(&mut self, wire: Wire) {
         let (now, store) = (self.now(), Arc::clone(&self.store));
         loop {
             while let Some(output) = self.peer(wire).and_then(|peer| peer.link.poll()) {
@@ -281,6 +283,7 @@ impl Sim {
         let relay = self.plan.relays[wire.relay].url.clone();
         match output {
             LinkOutput::Send(text) => {
+                self.watch_what_is_sent(wire.relay, &text);
                 let (low, high) = self.plan.relays[wire.relay].latency;
                 let at = self.ms + self.dice.within(low, high);
                 let Some(peer) = self.peer(wire) else { return };
@@ -305,7 +308,12 @@ impl Sim {
                 let feed_head = self.store.feed_head().unwrap_or(FeedSeq::MAX);
                 self.report(wire, ManagerInput::BatchDone { relay, report, feed_head });
             }
-            LinkOutput::Notice(notice) => self.report(wire, ManagerInput::Notice { relay, notice }),
+            LinkOutput::Notice(notice) => {
+                if matches!(notice, LinkNotice::RateLimited { .. }) {
+                    self.judge.backoff.limited(wire.relay, self.ms);
+                }
+                self.report(wire, ManagerInput::Notice { relay, notice });
+            }
             LinkOutput::Close(reason) => {
                 self.put(self.ms, Inner::Cut(wire, Some(reason)));
             }
@@ -314,7 +322,7 @@ impl Sim {
     }
 
     /// Tells the manager, after what was told before.
-    fn report(&mut self, wire: Wire, input: ManagerInput) {
+    pub(super) fn report(&mut self, wire: Wire, input: ManagerInput) {
         let at = self.told_at(wire);
         self.put(at, Inner::ToManager(input));
     }
@@ -324,112 +332,6 @@ impl Sim {
         let Some(peer) = self.peer(wire) else { return at };
         peer.told_at = peer.told_at.max(at);
         peer.told_at
-    }
-
-    fn hand_on(&mut self, wire: Wire) {
-        let at = self.later(self.plan.slow / 4);
-        let Some(peer) = self.peer(wire) else { return };
-        let waits = !peer.jobs.is_empty() || !peer.offered.is_empty() || !peer.state.is_empty();
-        if waits && peer.ending.is_none() && !std::mem::replace(&mut peer.handing_over, true) {
-            self.put(at, Inner::HandOver(wire));
-        }
-    }
-
-    /// A piece of work is checked.
-    pub(super) fn hand_over(&mut self, wire: Wire) {
-        let store = Arc::clone(&self.store);
-        let most = self.dice.below(MAX_JOBS) + 1;
-        let now = self.unix();
-        let relay = self.plan.relays[wire.relay].url.clone();
-        let Some(peer) = self.peer(wire) else { return };
-        peer.handing_over = false;
-        if peer.ending.is_some() {
-            return;
-        }
-        let jobs: Vec<CheckJob> = peer.jobs.drain(..peer.jobs.len().min(most)).collect();
-        let offered = std::mem::take(&mut peer.offered);
-        let state = std::mem::take(&mut peer.state);
-        peer.owed += 1;
-        let bytes = jobs.iter().map(|job| job.json.len()).sum();
-        let (mut answers, mut tokens, mut events) = (Vec::new(), Vec::new(), Vec::new());
-        for job in &jobs {
-            let (answer, event) = self.checker.check(job, &store);
-            answers.push(answer);
-            if let Some(event) = event {
-                tokens.push(answer.token);
-                events.push(event);
-            }
-        }
-        let answered = self.later(self.plan.slow / 4);
-        self.put(answered, Inner::Checked(wire, answers));
-        if events.is_empty() && offered.is_empty() && state.is_empty() {
-            self.put(answered, Inner::Settled(wire, bytes, Vec::new()));
-        } else {
-            let took = self.dice.within(1, self.plan.slow);
-            let Some(process) = &mut self.process else { return };
-            process.writer_free = process.writer_free.max(answered) + took;
-            let at = process.writer_free;
-            let submission = Submission { events, offered, relay: Some(relay), state, now };
-            self.put(at, Inner::Commit(wire, bytes, tokens, submission));
-        }
-        self.hand_on(wire);
-    }
-
-    pub(super) fn checked(&mut self, wire: Wire, answers: Vec<Checked>) {
-        let (now, store) = (self.now(), Arc::clone(&self.store));
-        for answer in answers {
-            if let Some(peer) = self.peer(wire) {
-                peer.link.checked(answer, &*store, now);
-            }
-        }
-        self.work(wire);
-    }
-
-    /// The writer commits; a connection that is gone changes nothing about that.
-    pub(super) fn commit(&mut self, wire: Wire, bytes: usize, tokens: &[Token], submission: Submission) {
-        let ids: Vec<EventId> = submission.events.iter().map(|event| event.id).collect();
-        let answer = Arc::new(Mutex::new(None));
-        let reply = Arc::clone(&answer);
-        let submitted = self.store.submit(
-            submission,
-            Box::new(move |outcomes| *reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcomes)),
-        );
-        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match (submitted, answer) {
-            (Ok(()), Some(Ok(outcomes))) => outcomes.into_iter().map(Ok).collect(),
-            (Err(error), _) | (_, Some(Err(error))) => vec![Err(error); ids.len()],
-            (Ok(()), None) => vec![Err(StoreError::Closed); ids.len()],
-        };
-        for (id, outcome) in ids.iter().zip(&outcomes) {
-            self.tell(|| format!("relay{} commit {} {outcome:?}", wire.relay, &id.to_hex()[..8]));
-        }
-        self.watch_the_accepted();
-        let settled = tokens.iter().zip(ids).zip(outcomes).map(|((token, id), outcome)| (*token, id, outcome));
-        let (settled, at) = (settled.collect(), self.later(3));
-        self.put(at, Inner::Settled(wire, bytes, settled));
-        self.wake_feed();
-    }
-
-    pub(super) fn settled(
-        &mut self,
-        wire: Wire,
-        bytes: usize,
-        outcomes: Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>,
-    ) {
-        let (now, store) = (self.now(), Arc::clone(&self.store));
-        let relay = self.plan.relays[wire.relay].url.clone();
-        let Some(peer) = self.peer(wire) else { return };
-        peer.owed -= 1;
-        peer.bytes_waiting -= bytes;
-        let mut count = 0;
-        for (token, id, outcome) in outcomes {
-            count += u64::from(peer.link.settled(token, id, &outcome, &*store, now));
-        }
-        if count > 0 {
-            self.report(wire, ManagerInput::LiveStored { relay, count });
-        }
-        self.work(wire);
-        self.finish(wire);
     }
 
     /// The connection is over; what the store has in hand of it is waited for.
@@ -444,7 +346,7 @@ impl Sim {
         self.finish(wire);
     }
 
-    fn finish(&mut self, wire: Wire) {
+    pub(super) fn finish(&mut self, wire: Wire) {
         let Some(peer) = self.peer(wire) else { return };
         if peer.owed > 0 {
             return;

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 
 use nostr::event::{Event, EventId};
+use sync_core::lifecycle::relay_key;
 use sync_core::manager::ManagerConfig;
 use sync_core::model::RelayUrl;
 use sync_core::strategy::RelayProfile;
 use sync_core::time::Jitter;
+use sync_core::transport::FaultKind;
 
 use super::troubles::{self, Trouble};
+use super::weather::{self, Climate, Loss};
 use crate::relay::{Faults, RelayCore, RelayOptions};
 use crate::world::{World, WorldSpec};
 
 pub(super) const DOMAIN: &str = "git.sim.example";
-const MINUTE: u64 = 60_000;
+pub(super) const MINUTE: u64 = 60_000;
 pub(super) const HOUR: u64 = 60 * MINUTE;
 
 /// What may be asked of a relay in the end.
@@ -31,6 +34,8 @@ pub(super) enum Honesty {
 /// One relay.
 pub(super) struct RelayPlan {
     pub(super) url: RelayUrl,
+    /// The key of its records.
+    pub(super) key: Vec<u8>,
     pub(super) core: RelayCore,
     pub(super) lasting: Faults,
     pub(super) profile: RelayProfile,
@@ -55,6 +60,14 @@ pub(super) enum Happening {
     Full,
     /// It has room again.
     Room,
+    /// The process's clock is this many seconds off from here on.
+    Clock(i64),
+    /// A relay is started again without a part of what it held.
+    Lose(usize, Loss),
+    /// These can't be reached: an attempt shows this, and without a network nothing is heard on open connections either.
+    CutOff(Vec<usize>, FaultKind),
+    /// These can be reached again.
+    Joined(Vec<usize>),
     /// An event is published; which one depends on the number.
     Publish(u64),
     /// All troubles are over.
@@ -68,6 +81,7 @@ pub(super) struct Plan {
     pub(super) bootstrap: Vec<usize>,
     pub(super) manager: ManagerConfig,
     pub(super) happenings: Vec<(u64, Happening)>,
+    pub(super) climate: Climate,
     /// When peace begins, milliseconds.
     pub(super) peace: u64,
     /// Unix time of the start.
@@ -82,7 +96,10 @@ impl Plan {
         let count = dice.below(4) + 2;
         let urls: Vec<RelayUrl> =
             (0..count).filter_map(|n| RelayUrl::parse(&format!("wss://relay{n}.sim.example")).ok()).collect();
-        let spec = WorldSpec {
+        // Numbers of its own, so that the rest of a seed stays what it is.
+        let mut weather = Dice(Jitter::new(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x3ea7));
+        let climate = Climate::new(&mut weather, seed, count);
+        let mut spec = WorldSpec {
             seed: seed % 64 + 1,
             repos: dice.below(6) + 2,
             authors: 6,
@@ -98,24 +115,43 @@ impl Plan {
             expiring: dice.below(3),
             ..WorldSpec::default()
         };
+        if climate.is_cramped() {
+            // An announcement that was kept out is forgotten with its row, and counts as a version no longer.
+            spec.withdrawn = 0;
+        }
         let start = spec.end() + 10_000;
         let world = World::generate(spec, &urls, DOMAIN);
         let relays: Vec<RelayPlan> = urls
             .iter()
             .enumerate()
-            .map(|(place, url)| relay(&mut dice, url.clone(), world.events_for(place)))
+            .map(|(place, url)| relay(&mut dice, &climate, place, url.clone(), world.events_for(place)))
             .collect();
         let mut bootstrap = vec![0];
         bootstrap.extend((1..count).filter(|_| dice.one_in(6)));
-        let manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());
+        let mut manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());
         let peace = match dice.below(4) {
             0 => dice.within(2 * MINUTE, 20 * MINUTE),
             1 | 2 => dice.within(20 * MINUTE, 6 * HOUR),
             _ => dice.within(6 * HOUR, 40 * HOUR),
         };
-        let happenings = happenings(&mut dice, count, peace);
+        if climate.jumps || climate.is_cramped() || climate.weeks.is_some() {
+            // What was missed by a wrong clock comes with the next full sync. So does what was forgotten: a row of the
+            // rejected index after a week, and with it that a version was seen that supersedes what others serve.
+            manager.daily_sync_ms = ManagerConfig::default().daily_sync_ms;
+        }
+        let peace = climate.weeks.unwrap_or(peace);
+        let mut happenings = happenings(&mut dice, count, peace);
+        happenings.extend(weather::happenings(&mut weather, &climate, count, peace));
+        // A stable order: what is due at one moment happens in the order of its making.
+        happenings.sort_by_key(|(at, _)| *at);
         let slow = [5, 50, 1_500][dice.below(3)];
-        Self { world, relays, bootstrap, manager, happenings, peace, start, slow }
+        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow }
+    }
+
+    /// How long after the troubles everything must be complete: dead relays are tried once a day, and what was forgotten
+    /// comes with a full sync, one link of a chain after the other.
+    pub(super) fn patience(&self) -> u64 {
+        if self.climate.is_cramped() { 240 * HOUR } else { 60 * HOUR }
     }
 
     /// The relays' places that are to be believed when they say that they are complete.
@@ -138,7 +174,7 @@ fn settings(dice: &mut Dice, seed: u64, bootstrap: BTreeSet<RelayUrl>) -> Manage
     }
 }
 
-fn relay(dice: &mut Dice, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
+fn relay(dice: &mut Dice, climate: &Climate, place: usize, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let limit = [500, 500, 100, 20, 7][dice.below(5)];
     let options = RelayOptions {
@@ -149,6 +185,7 @@ fn relay(dice: &mut Dice, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
         max_limit: limit,
         frame_limit: [60_000, 4_096][dice.below(2)],
         eose_hint: dice.one_in(4),
+        require_auth: climate.asks[place],
         ..RelayOptions::default()
     };
     let mut lasting = Faults::default();
@@ -172,10 +209,14 @@ fn relay(dice: &mut Dice, url: RelayUrl, events: Vec<Event>) -> RelayPlan {
         profile.max_filters = Some(dice.below(4) + 1);
         honesty = if honesty == Honesty::Whole { Honesty::Named } else { honesty };
     }
+    if climate.asks[place] && climate.keys.is_none() {
+        honesty = if honesty == Honesty::Whole { Honesty::Named } else { honesty };
+    }
     let core = RelayCore::new(options);
     core.set_faults(|faults| *faults = lasting.clone());
     let slowest = [2, 40, 400, 3_000][dice.below(4)];
-    RelayPlan { url, core, lasting, profile, honesty, latency: (1, slowest) }
+    let key = relay_key(&url).into_bytes();
+    RelayPlan { url, key, core, lasting, profile, honesty, latency: (1, slowest) }
 }
 
 fn happenings(dice: &mut Dice, relays: usize, peace: u64) -> Vec<(u64, Happening)> {
@@ -211,8 +252,6 @@ fn happenings(dice: &mut Dice, relays: usize, peace: u64) -> Vec<(u64, Happening
     }
     all.retain(|(at, _)| *at < peace);
     all.push((peace, Happening::Peace));
-    // A stable order: what is due at one moment happens in the order of its making.
-    all.sort_by_key(|(at, _)| *at);
     all
 }
 

@@ -13,7 +13,7 @@ const PROBES: u64 = 1_000_000;
 impl Sim {
     /// Publishes something, somewhere.
     pub(super) fn publish(&mut self, number: u64) {
-        let at = self.unix();
+        let at = self.true_unix();
         match self.dice.below(6) {
             0 => self.announce_new(number),
             1 => self.announce_again(),
@@ -49,7 +49,7 @@ impl Sim {
         relays.dedup();
         self.put_on(&relays, announcement);
         let issue = EventSpec::new(1621)
-            .at(self.unix())
+            .at(self.true_unix())
             .tag(["a", &address.to_string()])
             .content(format!("the first of {name}"))
             .sign(&owner);
@@ -84,7 +84,7 @@ impl Sim {
         let mut relays = vec!["relays".to_owned(), format!("wss://{DOMAIN}")];
         relays.extend(listed.iter().map(|place| self.plan.relays[*place].url.to_string()));
         EventSpec::new(30617)
-            .at(self.unix())
+            .at(self.true_unix())
             .tag(["d", name])
             .tag(["clone", &format!("https://{DOMAIN}/someone/{name}.git")])
             .tag(relays)
@@ -101,7 +101,7 @@ impl Sim {
         }
         let root = roots[self.dice.below(roots.len())].clone();
         let comment = EventSpec::new(1111)
-            .at(self.unix())
+            .at(self.true_unix())
             .tag(["E", &root.id.to_hex()])
             .tag(["K", &root.kind.to_string()])
             .tag(["e", &root.id.to_hex()])
@@ -137,7 +137,7 @@ impl Sim {
         let mut ids = Vec::new();
         for (place, repo) in probes {
             let event = EventSpec::new(1621)
-                .at(self.unix())
+                .at(self.true_unix())
                 .tag(["a", &repo.to_string()])
                 .content(format!("is anybody there, relay {place}?"))
                 .sign(&keys(self.plan.world.spec().seed, PROBES));

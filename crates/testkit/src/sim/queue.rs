@@ -8,6 +8,8 @@ use sync_core::manager::ManagerInput;
 use sync_core::store::{IntakeOutcome, StateWrite, StoreError, Submission};
 use sync_core::transport::Fault;
 
+use super::backoff::Record;
+
 /// Which connection of which relay, and of which life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wire {
@@ -50,7 +52,8 @@ pub(super) enum Inner {
     Checked(Wire, Vec<Checked>),
     Commit(Wire, usize, Vec<Token>, Submission),
     Settled(Wire, usize, Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>),
-    Persist(Vec<StateWrite>),
+    /// Records are written; beside them what they say of relays' health, by place.
+    Persist(Vec<StateWrite>, Vec<(usize, Record)>),
     /// A connection has said everything, and has ended.
     Ended(Wire, Option<Fault>),
 }

@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use sync_core::Now;
 use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
-use sync_core::intake::IntakeConfig;
 use sync_core::link::LinkCommand;
 use sync_core::manager::{ManagerInput, ManagerOutput, RestoredState, SyncManager};
 use sync_core::model::RelayUrl;
 use sync_core::store::{EventStore, StateTable, StateWrite};
 use sync_core::strategy::{StrategyConfig, StrategyOrder};
 use sync_core::time::Jitter;
+use sync_core::transport::FaultKind;
 
+use super::backoff::Record;
 use super::check::Checker;
 use super::judge::Judge;
 use super::peer::Peer;
-use super::plan::{DOMAIN, Dice, HOUR, Happening, Plan};
+use super::plan::{DOMAIN, Dice, Plan};
 use super::queue::{Inner, Queue, Step, Wire};
-use super::troubles::Trouble;
 use super::{Broken, Summary};
 use crate::store::MemoryStore;
 
@@ -30,10 +30,6 @@ const MONO_BASE: u64 = 1_000;
 const MAX_AT_ONCE: u64 = 20_000;
 /// Steps of a run.
 const MAX_STEPS: u64 = 3_000_000;
-/// How long after the troubles everything must be complete: dead relays are tried once a day.
-const PATIENCE: u64 = 60 * HOUR;
-/// How long a process that was told to stop may take.
-const GOOD_BYE: u64 = 3_000;
 /// How long a connection may be silent on the wire's own level.
 pub(super) const SILENCE: u64 = 90_000;
 
@@ -51,6 +47,10 @@ pub(super) struct Sim {
     pub(super) process: Option<Process>,
     pub(super) lives: u64,
     pub(super) next_wire: u64,
+    /// How far the process's clock is off, seconds.
+    pub(super) clock_off: i64,
+    /// Relays that can't be reached, by place, and what an attempt shows.
+    pub(super) cut_off: BTreeMap<usize, FaultKind>,
     pub(super) judge: Judge,
     pub(super) summary: Summary,
     pub(super) broken: Option<String>,
@@ -70,6 +70,8 @@ pub(super) struct Process {
     feed_waits: bool,
     persist_at: u64,
     unwritten: Vec<StateWrite>,
+    /// What these say of relays' health.
+    unkept: Vec<(usize, Record)>,
     pub(super) writer_free: u64,
 }
 
@@ -84,7 +86,7 @@ impl Sim {
         let plan = Plan::new(seed);
         let policy =
             AdmissionPolicy::new(AdmissionConfig { domains: vec![DOMAIN.to_owned()], ..AdmissionConfig::default() });
-        let store = Arc::new(MemoryStore::new(policy.ok(), IntakeConfig::default()));
+        let store = Arc::new(MemoryStore::new(policy.ok(), plan.climate.intake.clone()));
         let nothing = StrategyConfig::Object(serde_json::Map::new());
         let mut strategies: StrategyOrder = Vec::new();
         if let Ok(negentropy) = strategy_negentropy::NegentropyStrategy::from_config(&nothing) {
@@ -112,6 +114,8 @@ impl Sim {
             process: None,
             lives: 0,
             next_wire: 0,
+            clock_off: 0,
+            cut_off: BTreeMap::new(),
             summary: Summary::default(),
             broken: None,
             done: false,
@@ -145,9 +149,19 @@ impl Sim {
         })
     }
 
-    /// The moment as relays and the store see it.
-    pub(super) fn unix(&self) -> u64 {
+    /// The moment as it is.
+    pub(super) fn true_unix(&self) -> u64 {
         self.plan.start + self.ms / 1000
+    }
+
+    /// The moment as the process's wall clock has it.
+    pub(super) fn unix(&self) -> u64 {
+        self.true_unix().saturating_add_signed(self.clock_off)
+    }
+
+    /// The moment as relays see it.
+    pub(super) fn true_now(&self) -> Now {
+        Now { mono_ms: MONO_BASE + self.ms, unix_s: self.true_unix() }
     }
 
     /// The moment as the process sees it: its monotonic clock begins with it.
@@ -220,84 +234,29 @@ impl Sim {
             Inner::Checked(wire, answers) => self.checked(wire, answers),
             Inner::Commit(wire, bytes, tokens, submission) => self.commit(wire, bytes, &tokens, submission),
             Inner::Settled(wire, bytes, outcomes) => self.settled(wire, bytes, outcomes),
-            Inner::Persist(writes) => {
+            Inner::Persist(writes, records) => {
                 let Some(process) = &mut self.process else { return };
+                process.unkept.extend(records);
                 // What could not be written is written with the next records, the last version of each.
                 let renews = |older: &StateWrite| writes.iter().any(|w| (w.table, &w.key) == (older.table, &older.key));
                 process.unwritten.retain(|older| !renews(older));
                 process.unwritten.extend(writes);
                 if self.store.write_state(process.unwritten.clone()).is_ok() {
                     process.unwritten.clear();
+                    for (place, record) in std::mem::take(&mut process.unkept) {
+                        self.judge.backoff.keep(place, record);
+                    }
                 }
             }
             Inner::Ended(wire, fault) => {
                 if let Some(process) = &mut self.process {
                     process.contacts.remove(&wire.relay);
                 }
-                self.judge.ended(wire.relay, fault.is_some(), self.ms);
+                self.judge.ended(wire.relay, fault.as_ref(), self.ms);
                 let relay = self.plan.relays[wire.relay].url.clone();
                 self.tell(|| format!("{relay} ended: {fault:?}"));
                 self.take(ManagerInput::Disconnected { relay, fault });
             }
-        }
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        self.tell(|| format!("== {happening:?}"));
-        match happening {
-            Happening::Trouble(place, trouble) => {
-                let core = self.plan.relays[place].core.clone();
-                core.set_faults(|faults| trouble.apply(faults));
-                if trouble == Trouble::Down {
-                    core.drop_connections();
-                }
-                self.relay_speaks(place);
-                if let Some(wire) = self.wire_of(place)
-                    && trouble == Trouble::HalfOpen
-                {
-                    self.put(self.ms + SILENCE, Inner::Silent(wire));
-                }
-            }
-            Happening::Mend(place) => self.mend(place),
-            Happening::Drop(place) => {
-                self.plan.relays[place].core.drop_connections();
-                self.relay_speaks(place);
-            }
-            Happening::Crash(away) => self.kill(away),
-            Happening::Stop(away) => {
-                if self.process.is_some() {
-                    self.take(ManagerInput::Shutdown);
-                    self.close_everything();
-                    // Whatever has not ended by then is cut off.
-                    let away = away.max(GOOD_BYE + 1);
-                    self.plan.happenings.push((self.ms + GOOD_BYE, Happening::Crash(away)));
-                    self.queue.put(self.ms + GOOD_BYE, Step::Plan(self.plan.happenings.len() - 1));
-                }
-            }
-            Happening::Full => self.store.set_full(true),
-            Happening::Room => self.store.set_full(false),
-            Happening::Publish(number) => self.publish(number),
-            Happening::Peace => {
-                self.store.set_full(false);
-                for place in 0..self.plan.relays.len() {
-                    self.mend(place);
-                }
-                self.queue.put(self.ms + HOUR / 6, Step::Verdict);
-            }
-        }
-    }
-
-    fn mend(&mut self, place: usize) {
-        let lasting = self.plan.relays[place].lasting.clone();
-        self.plan.relays[place].core.set_faults(|faults| *faults = lasting);
-        self.hear_held(place);
-        self.relay_speaks(place);
-    }
-
-    fn kill(&mut self, away: u64) {
-        if self.process.take().is_some() {
-            self.lives += 1;
-            self.queue.put(self.ms + away, Step::Start);
         }
     }
 
@@ -313,7 +272,7 @@ impl Sim {
             self.broke(format!("a record can't be read: {problem}"));
         }
         self.summary.restarts += u64::from(self.lives > 0);
-        self.judge.restarted();
+        self.judge.restarted(self.ms, self.clock_off);
         let now = Now { mono_ms: MONO_BASE, unix_s: self.unix() };
         self.process = Some(Process {
             life: self.lives,
@@ -327,6 +286,7 @@ impl Sim {
             feed_waits: true,
             persist_at: 0,
             unwritten: Vec::new(),
+            unkept: Vec::new(),
             writer_free: 0,
         });
         self.tell(|| "the process starts");
@@ -439,7 +399,11 @@ impl Sim {
         let Some(process) = &mut self.process else { return };
         process.persist_at = process.persist_at.max(at);
         let at = process.persist_at;
-        self.put(at, Inner::Persist(writes));
+        let told = writes.iter().filter(|write| write.table == StateTable::Health);
+        let places = told.filter_map(|write| self.plan.relays.iter().position(|relay| write.key == relay.key));
+        let records = places.map(|place| (place, self.judge.backoff.record(place, self.ms, self.clock_off)));
+        let records = records.collect();
+        self.put(at, Inner::Persist(writes, records));
     }
 
     fn link(&mut self, relay: &RelayUrl, command: LinkCommand) {
@@ -451,21 +415,5 @@ impl Sim {
         };
         let (wire, at) = (peer.wire, peer.command_at(at));
         self.put(at, Inner::ToLink(wire, command));
-    }
-
-    /// Checks the final state, or waits on; see [`Judge`].
-    fn verdict(&mut self) {
-        match self.final_state() {
-            Err(text) if self.ms > self.plan.peace + PATIENCE => self.broke(text),
-            Err(text) => {
-                self.tell(|| format!("not yet: {text}"));
-                self.queue.put(self.ms + HOUR, Step::Verdict);
-            }
-            Ok(()) => {
-                self.tell(|| "complete");
-                let ids = self.probe();
-                self.queue.put(self.ms + 5 * 60_000, Step::Probed(ids));
-            }
-        }
     }
 }
