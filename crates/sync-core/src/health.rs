@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HealthState, RelayUrl};
-use crate::store::{StateTable, StateWrite};
+use crate::model::HealthState;
 use crate::time::{Jitter, MonoMillis, Now};
 use crate::transport::{Fault, FaultKind};
 
@@ -55,16 +54,6 @@ pub struct HealthRecord {
     pub fault: Option<(FaultKind, u64)>,
     /// The words of the last fault.
     pub last_error: Option<String>,
-}
-
-impl HealthRecord {
-    /// The record that a store is told to write, and the address of its relay; `None` for any other write. An address that
-    /// is too long for a key isn't told.
-    pub fn of_write(write: &StateWrite) -> Option<(RelayUrl, Self)> {
-        let value = write.value.as_deref().filter(|_| write.table == StateTable::Health)?;
-        let relay = RelayUrl::parse(std::str::from_utf8(&write.key).ok()?).ok()?;
-        Some((relay, serde_json::from_slice(value).ok()?))
-    }
 }
 
 /// A past time on the monotonic clock, in milliseconds: below 0 where it lies before the clock began.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::Now;
-use sync_core::health::HealthRecord;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
@@ -354,6 +353,12 @@ impl Daemon {
         memory(&*self.shared.store, relay, overlap_s, self.now().unix_s)
     }
 
+    fn show_failures(&self, relay: &RelayUrl) {
+        if let Some(life) = self.manager.relays().get(relay) {
+            self.shared.metrics.relay_failures(relay.as_str(), life.failures().into());
+        }
+    }
+
     /// Drains the manager.
     fn carry_out(&mut self) {
         while let Some(output) = self.manager.poll() {
@@ -366,13 +371,9 @@ impl Daemon {
                     }
                 }
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
-                ManagerOutput::Persist(writes) => {
-                    for (relay, health) in writes.iter().filter_map(HealthRecord::of_write) {
-                        self.shared.metrics.relay_failures(relay.as_str(), health.failures.into());
-                    }
-                    self.persist(writes);
-                }
+                ManagerOutput::Persist(writes) => self.persist(writes),
                 ManagerOutput::Status { relay, from, to, reason } => {
+                    self.show_failures(&relay);
                     self.shared.metrics.relay_status(relay.as_str(), to as u8);
                     if to == ConnectionStatus::ConnectedDegraded {
                         tracing::warn!(%relay, %from, %to, %reason, "status");
@@ -381,6 +382,7 @@ impl Daemon {
                     }
                 }
                 ManagerOutput::Health { relay, state } => {
+                    self.show_failures(&relay);
                     self.shared.metrics.relay_health(relay.as_str(), state as u8);
                     tracing::debug!(%relay, health = %state, "health");
                 }

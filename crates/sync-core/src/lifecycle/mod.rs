@@ -197,6 +197,11 @@ impl RelayLife {
         self.closing
     }
 
+    /// Failures since the last stable connection.
+    pub fn failures(&self) -> u32 {
+        self.health.failures()
+    }
+
     /// When an attempt may be made.
     pub fn next_attempt(&self) -> MonoMillis {
         self.health.next_attempt()
