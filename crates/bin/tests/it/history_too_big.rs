@@ -36,7 +36,8 @@ fn a_history_beyond_the_cap_is_reconciled_in_windows_and_comes_once() {
     by_windows(&synced, &net, WHOLE, 5);
     holds(&place, &events);
     let opened = net.relays[0].stats().neg_opens.len();
-    assert!(opened < 100, "{opened} reconciliations for {WHOLE} events, 5,000 at once");
+    // Which of the windows in flight ends first says how long the next are: some 90 on an idle machine.
+    assert!(opened < 150, "{opened} reconciliations for {WHOLE} events, 5,000 at once");
 }
 
 #[test]
