@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{MemoryConnector, SlowStore, both, shared, url};
 
-fn config() -> DaemonConfig {
+/// With one relay, and short waits.
+pub(crate) fn config() -> DaemonConfig {
     DaemonConfig {
         manager: ManagerConfig {
             domains: vec!["git.example.com".to_owned()],

@@ -1,6 +1,6 @@
 //! Bounds that relays hit are counted, each under its name, and what a relay fails at is counted as its health has it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use testkit::world::{keys, sign};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::config;
 use crate::support::{memory, req, shared, url};
 
 fn value(metrics: &Metrics, series: &str) -> Option<u64> {
@@ -105,16 +106,7 @@ async fn run_until(connector: Unlucky, until: impl Fn(&Metrics) -> bool) {
     let health =
         HealthConfig { base_backoff_ms: 10, max_backoff_ms: 20, fault_memory_ms: 20, ..HealthConfig::default() };
     let manager = ManagerConfig { bootstrap_relays: relays, health, ..ManagerConfig::default() };
-    let config = DaemonConfig {
-        manager,
-        strategies: req(),
-        relay_strategies: HashMap::new(),
-        rate_limit_cooldown: Duration::from_secs(65),
-        max_future_s: 900,
-        keys: None,
-        seed: 1,
-        version: "test".to_owned(),
-    };
+    let config = DaemonConfig { manager, strategies: req(), ..config() };
     let shared = shared(Arc::new(memory()), 32 << 20);
     let (cancel, metrics) = (CancellationToken::new(), shared.metrics.clone());
     let shown =
