@@ -1,6 +1,6 @@
 //! Opening the store as a command needs it.
 
-use store_lmdb::{LmdbStore, OnCommit, Options};
+use store_lmdb::{Commit, LmdbStore, OnCommit, Options};
 use sync_core::admission::AdmissionPolicy;
 use telemetry::Metrics;
 
@@ -35,7 +35,17 @@ pub fn open(config: &Config, access: Access, metrics: Option<Metrics>) -> Result
         policy,
         intake: config.intake(),
         read_only: access == Access::Read,
-        on_commit: metrics.map(|metrics| -> OnCommit { Box::new(move |_, took| metrics.store_commit(took)) }),
+        on_commit: metrics.map(|metrics| -> OnCommit { Box::new(move |commit| count(&metrics, commit)) }),
     };
     LmdbStore::open(&config.store.path, options).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+fn count(metrics: &Metrics, commit: &Commit) {
+    metrics.store_commit(commit.took);
+    if commit.forgotten > 0 {
+        metrics.limit_hit("rejected.max_entries");
+    }
+    if commit.stripped > 0 {
+        metrics.limit_hit("rejected.hot");
+    }
 }

@@ -42,7 +42,7 @@ mod view;
 mod writer;
 
 pub use compact::Compacted;
-pub use open::{OnCommit, OpenError, Options};
+pub use open::{Commit, OnCommit, OpenError, Options};
 pub use stats::StoreStats;
 pub use store::LmdbStore;
 pub use verify::{Problem, VerifyReport};

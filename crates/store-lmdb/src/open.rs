@@ -31,9 +31,22 @@ const MAP_GRANULE: u64 = 64 * 1024;
 /// Readers at once, over all processes: the LMDB default of 126 is few for a server with a pool of blocking threads.
 const MAX_READERS: u32 = 1024;
 
-/// Told after each group commit: how many events were submitted in it, and how long its transaction took, the durable
-/// commit included.
-pub type OnCommit = Box<dyn Fn(usize, Duration) + Send + Sync>;
+/// What one group commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Commit {
+    /// Events that were submitted in it.
+    pub events: usize,
+    /// How long its transaction took, the durable commit included.
+    pub took: Duration,
+    /// Rows of the rejected index that it let go of because there were more than [`IntakeConfig::max_rejected`].
+    pub forgotten: usize,
+    /// Events that it keeps by their id alone before their time, because deferred events took too much room.
+    pub stripped: usize,
+}
+
+/// Told after each group commit.
+pub type OnCommit = Box<dyn Fn(&Commit) + Send + Sync>;
 
 /// How to open a store.
 pub struct Options {

@@ -19,7 +19,7 @@ use sync_core::store::{FeedSeq, IntakeOutcome, Reply, StateTable, StateWrite, St
 use crate::error::from_heed;
 use crate::events::{decode_row, record, to_event};
 use crate::keys::{Key, judging_rank, unjudged};
-use crate::open::{OnCommit, SharedRef};
+use crate::open::{Commit, OnCommit, SharedRef};
 use crate::schema::{Meta, read_u64};
 use crate::txn::LmdbTxn;
 use crate::{events, rejected};
@@ -251,7 +251,7 @@ impl Writer {
         memory.bodies.settle(fresh, departed);
         memory.tell(rows, self.intake.max_rejected, departed.early);
         if let Some(on_commit) = &self.on_commit {
-            on_commit(events, started.elapsed());
+            on_commit(&Commit { events, took: started.elapsed(), forgotten: rows, stripped: departed.early });
         }
         Ok(outcomes)
     }

@@ -1,6 +1,9 @@
 //! Bounds of the rejected index while relays send more than it may hold.
 
-use store_lmdb::Options;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use store_lmdb::{OnCommit, Options};
 use sync_core::admission::{AdmissionConfig, AdmissionPolicy};
 use sync_core::intake::IntakeConfig;
 use sync_core::store::{EventStore, IntakeOutcome};
@@ -17,7 +20,11 @@ fn judging(intake: IntakeConfig) -> Options {
 
 #[test]
 fn a_flood_leaves_no_more_rows_than_allowed() {
-    let (_dir, store) = open(judging(IntakeConfig { max_rejected: MAX, ..IntakeConfig::default() }));
+    let forgotten = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&forgotten);
+    let on_commit: OnCommit = Box::new(move |commit| _ = told.fetch_add(commit.forgotten, Ordering::Relaxed));
+    let options = judging(IntakeConfig { max_rejected: MAX, ..IntakeConfig::default() });
+    let (_dir, store) = open(Options { on_commit: Some(on_commit), ..options });
     for first in (0..50_000).step_by(5_000) {
         let outcomes = submit(&store, (first..first + 5_000).map(|n| event(n, 1, 1, NOW - 100_000 + n, &[])).collect());
         assert!(outcomes.expect("room").iter().all(|outcome| matches!(outcome, IntakeOutcome::Deferred(_))));
@@ -25,6 +32,7 @@ fn a_flood_leaves_no_more_rows_than_allowed() {
         assert!(hot + cold <= MAX, "{hot} hot rows and {cold} cold ones after {}", first + 5_000);
     }
     assert_eq!(store.rejected_count(), Ok((MAX, 0)));
+    assert_eq!(forgotten.load(Ordering::Relaxed) as u64, 50_000 - MAX, "each is told");
     assert_sound(&store);
 }
 

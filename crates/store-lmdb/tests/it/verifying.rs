@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use heed::types::Bytes;
 use heed::{Database, EnvOpenOptions};
-use store_lmdb::{LmdbStore, Options};
+use store_lmdb::{Commit, LmdbStore, Options};
 
 use crate::support::{assert_sound, event, id, notes, open, small, submit};
 
@@ -71,7 +71,7 @@ fn first_deleted(db: Database<Bytes, Bytes>, txn: &mut heed::RwTxn<'_>) -> bool 
 fn stats_count_by_kind_and_commits_are_told() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let hook = Arc::clone(&told);
-    let on_commit = Box::new(move |events, _| hook.lock().expect("unpoisoned").push(events));
+    let on_commit = Box::new(move |commit: &Commit| hook.lock().expect("unpoisoned").push(commit.events));
     let (_dir, store) = open(Options { on_commit: Some(on_commit), ..small() });
     submit(&store, notes(0..30)).expect("stored");
     submit(&store, vec![event(100, 1, 7, 5, &[]), event(101, 1, u16::MAX, 5, &[])]).expect("stored");
