@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work};
+use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work, limit_hit};
 use crate::local::Local;
 use crate::parking::{Holder, Parking};
 use crate::trace::Traces;
@@ -104,6 +104,8 @@ pub async fn drive(
         frames: VecDeque::new(),
         told: VecDeque::new(),
         bytes_waiting: 0,
+        shown_memory: 0,
+        is_over: false,
         stands_since: None,
         stood_ms: 0,
         owed: 0,
@@ -128,6 +130,7 @@ pub async fn drive(
             break Some(fault);
         }
         driver.set_time();
+        driver.show_memory();
         let deadline = driver.deadline().map(|at| shared.clock.at(at));
         tokio::select! {
             biased;
@@ -214,6 +217,7 @@ pub async fn drive(
             return;
         }
     }
+    shared.metrics.relay_memory(relay.as_str(), 0);
     let _ = events.send((relay, RelayEvent::Ended(fault))).await;
 }
 
@@ -252,6 +256,10 @@ struct Driver {
     told: VecDeque<RelayEvent>,
     /// Bytes of events with the ingest, or on their way to it.
     bytes_waiting: usize,
+    /// What was last shown of the memory that the relay takes, bytes.
+    shown_memory: usize,
+    /// Nothing is read because of the bytes that wait.
+    is_over: bool,
     /// Since when the relay waits for us: its time stands still, and what it would be late with isn't due.
     stands_since: Option<MonoMillis>,
     /// How long its time has stood still before, milliseconds.
@@ -290,10 +298,33 @@ impl Driver {
         self.shared.ingest.submit(place, work, answers);
     }
 
+    /// Whether as many bytes wait as may.
+    fn is_over_memory(&self) -> bool {
+        self.bytes_waiting.saturating_add(self.link.backlog_bytes()) >= self.shared.memory_per_relay
+    }
+
+    /// Tells how much the relay makes us hold, and of its bound when that is reached.
+    fn show_memory(&mut self) {
+        let memory = self.bytes_waiting + self.link.held_bytes() + self.frames.iter().map(String::len).sum::<usize>();
+        if std::mem::replace(&mut self.shown_memory, memory) != memory {
+            self.shared.metrics.relay_memory(self.relay.as_str(), memory as u64);
+        }
+        let is_over = self.is_over_memory();
+        if is_over && !self.is_over {
+            limit_hit(
+                &self.shared.metrics,
+                &self.relay,
+                "memory_per_relay",
+                "nothing is read until some of it is stored",
+            );
+        }
+        self.is_over = is_over;
+    }
+
     fn may_read(&self) -> bool {
         !self.is_shut()
             && self.link.backlog() < MAX_BACKLOG
-            && self.bytes_waiting.saturating_add(self.link.backlog_bytes()) < self.shared.memory_per_relay
+            && !self.is_over_memory()
             && self.frames.len() < MAX_PENDING
             && self.told.len() < MAX_PENDING
     }

@@ -28,6 +28,8 @@ use crate::store::LocalSets;
 use crate::strategy::{Direction, RelayProfile, StrategyOrder, SubId, Window};
 use crate::time::{Jitter, MonoMillis, Now};
 
+/// What an id costs that is held, with what is kept beside it.
+const HELD_BYTES: usize = 128;
 /// Requests by id in flight.
 pub(super) const MAX_FETCHES: usize = 6;
 
@@ -317,6 +319,18 @@ impl RelayLink {
     /// Bytes of frames that wait for checks, events aside: their bytes are the shell's to count.
     pub fn backlog_bytes(&self) -> usize {
         self.inbox.bytes()
+    }
+
+    /// What the relay makes us hold, in bytes: frames that wait, and ids that are asked for, waited for or remembered as
+    /// accounted for, at 128 bytes each. Events under check are the shell's to count.
+    ///
+    /// Bounded by what a part of a batch may remember, and by the pieces, sessions and requests that may be under way at
+    /// once. Cost: the parts under way, not what they hold.
+    pub fn held_bytes(&self) -> usize {
+        let parts = self.batches.values().flat_map(|carried| &carried.parts).map(Part::held);
+        let fetches = self.fetches.values().map(|fetch| fetch.open.len());
+        let held = parts.chain(fetches).sum::<usize>() + self.owners.len() + self.claimed.len() + self.uploads.len();
+        self.inbox.bytes() + held * HELD_BYTES
     }
 
     /// Whether a batch is under way.

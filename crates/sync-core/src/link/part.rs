@@ -202,6 +202,12 @@ impl Part {
         self.todo.is_empty() && self.pieces.is_empty()
     }
 
+    /// How many ids it holds.
+    pub(super) fn held(&self) -> usize {
+        let pieces = self.pieces.values().map(Piece::held).sum::<usize>();
+        pieces + self.accounted.len() + self.suspects.len() + self.not_served.len() + self.uploaded.len()
+    }
+
     pub(super) fn is_accounted(&self, id: &EventId) -> bool {
         self.accounted.contains(id)
     }

@@ -212,6 +212,12 @@ impl Piece {
         }
     }
 
+    /// How many ids it holds.
+    pub(super) fn held(&self) -> usize {
+        let asked = self.wanted.len() + self.parked.len() + self.outstanding.len() + self.offers.len();
+        asked + self.duplicates.len() + self.suspects.len() + self.shown.len() + self.lacking.len() + self.claims.len()
+    }
+
     /// Whether everything that the sessions brought up has found its end.
     pub(super) fn is_settled(&self) -> bool {
         self.wanted.is_empty()

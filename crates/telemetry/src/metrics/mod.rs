@@ -44,6 +44,7 @@ struct Inner {
     relay_connected: Family<RelayLabel, Gauge>,
     relay_status: Family<RelayLabel, Gauge>,
     relay_failures: Family<RelayLabel, Gauge>,
+    relay_memory: Family<RelayLabel, Gauge>,
     connection_attempts: Family<AttemptLabels, Counter>,
     events_synced: Counter,
     relays_tracked: Gauge,
@@ -85,6 +86,7 @@ impl Metrics {
             relay_connected: Family::default(),
             relay_status: Family::default(),
             relay_failures: Family::default(),
+            relay_memory: Family::default(),
             connection_attempts: Family::default(),
             events_synced: Counter::default(),
             relays_tracked: Gauge::default(),
@@ -118,6 +120,11 @@ impl Metrics {
     /// `ngit_sync_relay_failures{relay}`: failures in a row, 0 after a success.
     pub fn relay_failures(&self, relay: &str, failures: u64) {
         self.set_of_relay(&self.0.relay_failures, relay, clamped(failures));
+    }
+
+    /// `grasp_sync_relay_memory_bytes{relay}`: what a connection holds of what its relay sent.
+    pub fn relay_memory(&self, relay: &str, bytes: u64) {
+        self.set_of_relay(&self.0.relay_memory, relay, clamped(bytes));
     }
 
     /// `ngit_sync_connection_attempts_total{relay,result}`: one attempt to connect has ended.
@@ -234,6 +241,11 @@ impl Inner {
         );
         to.register("ngit_sync_relay_failures", "Failures of a relay in a row", self.relay_failures.clone());
         to.register(
+            "grasp_sync_relay_memory_bytes",
+            "What the connection to a relay holds of what that sent",
+            self.relay_memory.clone(),
+        );
+        to.register(
             "ngit_sync_connection_attempts",
             "Attempts to connect, by result",
             self.connection_attempts.clone(),
@@ -291,6 +303,7 @@ mod tests {
         metrics.relay_status("wss://a.b", 3);
         metrics.relay_health("wss://a.b", 1);
         metrics.relay_failures("wss://a.b", 2);
+        metrics.relay_memory("wss://a.b", 4_096);
         metrics.connection_attempt("wss://a.b", AttemptResult::Success);
         metrics.events_synced(7);
         metrics.relays(5, 4, 1);
