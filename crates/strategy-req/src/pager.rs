@@ -123,6 +123,17 @@ impl Pager {
         }
     }
 
+    /// Everything that can match has been shown: the rest of the time holds nothing, and no second of it more than was shown.
+    pub(crate) fn all_shown(&mut self) {
+        let unsure = std::mem::take(&mut self.unsure).into_keys();
+        let seconds = std::mem::take(&mut self.dense).into_iter().chain(unsure).collect::<BTreeSet<_>>();
+        self.out.retain(|output| !matches!(output, Output::Dense { .. }));
+        self.out.extend(seconds.into_iter().map(|second| Output::Drained(Window { since: second, until: second })));
+        for span in self.span.take().into_iter().chain(std::mem::take(&mut self.todo)) {
+            self.claim(span.claim);
+        }
+    }
+
     /// A page has ended; `finished` is NIP-67's hint.
     ///
     /// # Errors

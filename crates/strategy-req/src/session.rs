@@ -3,7 +3,7 @@
 //! A relay may send [`MAX_PAGE_EVENTS`] events in a page and take [`MAX_PAGE_TIMEOUTS`] timeouts over it; of what it
 //! sends a session keeps the ids of one second at most.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use sync_core::model::FailureReason;
 use sync_core::nostr::event::EventId;
@@ -56,6 +56,8 @@ struct Reading {
     pager: Pager,
     /// What the relay hasn't shown, where that is asked for.
     offer: Option<Offer>,
+    /// What was asked for by its id, and hasn't come.
+    open: Option<BTreeSet<EventId>>,
 }
 
 impl ReqSession {
@@ -75,11 +77,15 @@ impl ReqSession {
         let sizes = Sizes::new(self.settings.limit(profile), remembered, tag(filter), *window);
         let pager = Pager::new(*window, drained, matching, now.unix_s, sizes, profile.max_limit.is_some());
         let offer = direction.up().then(|| Offer::new(local));
-        self.ask(Reading { pager, offer }, now);
+        let open = filter.ids.clone();
+        self.ask(Reading { pager, offer, open }, now);
     }
 
     /// Asks for the next page, or ends.
     fn ask(&mut self, mut reading: Reading, now: Now) {
+        if reading.open.as_ref().is_some_and(BTreeSet::is_empty) {
+            reading.pager.all_shown();
+        }
         let next = reading.pager.next();
         self.out.extend(reading.pager.take_outputs());
         let page = match next {
@@ -102,7 +108,7 @@ impl ReqSession {
     }
 
     fn conclude(&mut self, reading: Reading) {
-        let Reading { pager, offer } = reading;
+        let Reading { pager, offer, .. } = reading;
         let lacks = |offer: Offer| offer.chunks(|second| !pager.is_dense(second)).map(Output::Have).collect::<Vec<_>>();
         self.out.extend(offer.into_iter().flat_map(lacks));
         self.done(SessionOutcome::Complete);
@@ -119,11 +125,14 @@ impl ReqSession {
 
     fn event(&mut self, sub: SubId, id: EventId, created_at: u64, verdict: CheckVerdict, now: Now) {
         let Phase::Paging(paging) = &mut self.phase else { return };
-        if let Some(offer) = &mut paging.reading.offer
-            && !matches!(verdict, CheckVerdict::Bad(_))
-        {
+        if !matches!(verdict, CheckVerdict::Bad(_)) {
             // Of an ended page too: late is not lacking.
-            offer.shown(created_at, &id);
+            if let Some(offer) = &mut paging.reading.offer {
+                offer.shown(created_at, &id);
+            }
+            if let Some(open) = &mut paging.reading.open {
+                open.remove(&id);
+            }
         }
         if sub != paging.sub {
             return;

@@ -204,3 +204,21 @@ fn what_the_relay_lacks_is_offered_at_the_end_only() {
     let told = drive(&mut *open(json!({}), asked), &local, |asked| relay.answer(asked));
     assert_eq!((told.haves.len(), told.outcome), (1_250, Some(SessionOutcome::Complete)));
 }
+
+#[test]
+fn what_was_asked_for_by_its_id_is_looked_for_until_it_has_come() {
+    let events = vec![item(10, 1), item(20, 2), item(30, 3)];
+    let relay = Relay::new(events.clone(), 2);
+    let named = |more: Option<ItemKey>| {
+        let mut asked = request(Direction::Down);
+        asked.filter = Filter::new().ids(events.iter().copied().chain(more).map(|event| id_of(&event)));
+        let mut session = open(json!({}), asked);
+        drive(&mut *session, &VecSet::default(), |asked| relay.answer(asked))
+    };
+    let told = named(None);
+    assert_eq!((told.delivered, told.pages), (ids(&events), 2), "the second page brings the last of them");
+    assert!(covers(told.drained, Window { since: 0, until: 2_000_000_000 }));
+    let told = named(Some(item(40, 4)));
+    assert_eq!((told.delivered, told.outcome), (ids(&events), Some(SessionOutcome::Complete)));
+    assert!(told.pages > 2, "one is not here");
+}

@@ -81,8 +81,30 @@ impl RelayLink {
         if let Some(piece) = self.piece(here(piece)) {
             piece.span.strategy = place;
         }
-        self.start_session(here(piece), strategy, local, now);
+        if !self.has_come(here(piece), local) {
+            self.start_session(here(piece), strategy, local, now);
+        }
         ControlFlow::Continue(true)
+    }
+
+    /// What is asked for by its id, and has come by another way meanwhile, isn't asked for again. Whether nothing is left
+    /// to ask for.
+    fn has_come(&mut self, at: At, local: &dyn LocalSets) -> bool {
+        let (mark, up) = (self.inbox.next_token(), self.config.direction.up());
+        let Some(piece) = self.piece(at).filter(|piece| piece.span.share_of.is_none() && !up) else { return false };
+        let Some(ids) = &mut piece.span.filter.ids else { return false };
+        // What can't be read is asked for.
+        let named: Vec<EventId> = ids.iter().copied().collect();
+        let known = local.known(&named).unwrap_or_default();
+        let here: BTreeSet<EventId> =
+            named.iter().zip(known).filter(|(_, known)| known.is_some()).map(|(id, _)| *id).collect();
+        if here.len() < named.len() {
+            ids.retain(|id| !here.contains(id));
+            return false;
+        }
+        piece.claims.push_back((mark, piece.span.window));
+        piece.stage = Stage::Settling;
+        true
     }
 
     /// Whether one more session of a strategy may be opened.

@@ -172,3 +172,17 @@ fn what_came_meanwhile_is_not_asked_for_by_id() {
     assert_eq!(bench.reports.iter().map(|report| report.id).collect::<Vec<_>>(), [5, 6]);
     assert!(bench.reports.iter().all(|report| report.outcome == BatchOutcome::Confirmed));
 }
+
+#[test]
+fn what_has_come_by_another_way_is_not_asked_for_by_its_id() {
+    let strategy = Scripted::new("req", vec![vec![vec![done()]]]);
+    let mut bench = Bench::new(vec![strategy.clone()]);
+    bench.local.known.insert(id(1));
+    bench.batch(1, vec![Filter::new().ids([id(1)])]);
+    assert!(strategy.opened.lock().expect("lock").is_empty(), "nothing is left to ask for");
+    bench.batch(2, vec![Filter::new().ids([id(1), id(2)])]);
+    let opened = strategy.opened.lock().expect("lock");
+    assert_eq!(opened.iter().map(|request| request.filter.ids.clone()).collect::<Vec<_>>(), [Some([id(2)].into())]);
+    assert_eq!(bench.reports.iter().map(|report| report.id).collect::<Vec<_>>(), [1, 2]);
+    assert!(bench.reports.iter().all(|report| report.outcome == BatchOutcome::Confirmed));
+}
