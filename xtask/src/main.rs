@@ -51,6 +51,12 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// The release binary beside relays that misbehave, for a while: memory, file descriptors, processor time (Linux)
+    Soak {
+        /// Handed on, such as `--minutes 10 --relays 50 --seed 1`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// The simulator of testkit: the whole engine on virtual time, with faults from a seed
     Sim {
         /// Handed to the simulator, such as `--seeds 1000`
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Chore::Soak { args } => soak(&args),
         Chore::Sim { args } => {
             Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()
         }
@@ -80,6 +87,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn soak(args: &[String]) -> Result<(), Failure> {
+    let binary = run::release_binary()?;
+    let soak = Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "soak", "--", "--binary"]);
+    soak.args([&binary]).args(args).run()
 }
 
 fn ci() -> Result<(), Failure> {
