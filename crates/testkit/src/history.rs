@@ -9,9 +9,7 @@ mod case;
 mod judge;
 mod run;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::sim::Broken;
+use crate::sim::{Broken, caught};
 
 /// What cases did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,11 +45,5 @@ impl Tally {
 /// # Errors
 /// What did not hold. A panic counts as that.
 pub fn run(seed: u64, trace: bool) -> Result<Tally, Broken> {
-    let run = || run::Run::new(case::Case::new(seed), trace).run();
-    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err((0, format!("panicked: {}", text.unwrap_or_default())))
-    });
-    result.map_err(|(at_ms, text)| Broken { command: "--history", seed, at_ms, text })
+    caught("--history", seed, || run::Run::new(case::Case::new(seed), trace).run())
 }

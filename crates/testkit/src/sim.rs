@@ -42,6 +42,8 @@ pub struct Summary {
     pub restarts: u64,
     /// Events accepted at the end.
     pub accepted: u64,
+    /// The most that one connection ever made us hold, bytes.
+    pub most_held: u64,
 }
 
 impl Summary {
@@ -53,14 +55,15 @@ impl Summary {
         self.batches += other.batches;
         self.restarts += other.restarts;
         self.accepted += other.accepted;
+        self.most_held = self.most_held.max(other.most_held);
     }
 }
 
 /// What did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// The flag that runs it again.
-    pub command: &'static str,
+    /// The flags that run it again, without the seed.
+    pub flags: String,
     /// The seed that shows it.
     pub seed: u64,
     /// When, virtual milliseconds since the start.
@@ -71,10 +74,10 @@ pub struct Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, seed, at_ms, text } = self;
+        let Self { flags, seed, at_ms, text } = self;
         write!(
             f,
-            "seed {seed}: after {}.{:03} s: {text}\nrun it again, with a trace: cargo xtask sim {command} {seed} -v",
+            "seed {seed}: after {}.{:03} s: {text}\nrun it again, with a trace: cargo xtask sim {flags} {seed} -v",
             at_ms / 1000,
             at_ms % 1000
         )
@@ -86,9 +89,28 @@ impl fmt::Display for Broken {
 /// # Errors
 /// The first invariant that did not hold. A panic counts as one.
 pub fn run(seed: u64, trace: bool) -> Result<Summary, Broken> {
-    catch_unwind(AssertUnwindSafe(|| shell::Sim::new(seed, trace).run())).unwrap_or_else(|panic| {
+    caught("--seed", seed, || shell::Sim::new(plan::Plan::new(seed), seed, trace).run())
+}
+
+/// Runs a system with so many relays, at least one, and twenty times as many repositories, for an hour of troubles and
+/// until it has come to rest; otherwise like [`run`].
+///
+/// The time it takes grows with the events, and with the bootstrap relay's share of them: every batch of that relay
+/// names a hundred repositories.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_large(relays: usize, seed: u64, trace: bool) -> Result<Summary, Broken> {
+    let flags = format!("--large {relays} --seed");
+    caught(&flags, seed, || shell::Sim::new(plan::Plan::large(seed, relays.max(1)), seed, trace).run())
+}
+
+/// Runs a case, which yields when (virtual milliseconds) and what did not hold.
+pub(crate) fn caught<T>(flags: &str, seed: u64, run: impl FnOnce() -> Result<T, (u64, String)>) -> Result<T, Broken> {
+    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(Broken { command: "--seed", seed, at_ms: 0, text: format!("panicked: {}", text.unwrap_or_default()) })
-    })
+        Err((0, format!("panicked: {}", text.unwrap_or_default())))
+    });
+    result.map_err(|(at_ms, text)| Broken { flags: flags.to_owned(), seed, at_ms, text })
 }

@@ -12,6 +12,7 @@ const USAGE: &str = "usage: sim [--seeds N] [--from N] [--seed N] [-v]
   --seeds N   run this many seeds (default 100)
   --from N    the first of them (default 1)
   --seed N    run this one alone
+  --large N       run systems of N relays and twenty times as many repositories, one of them unless told otherwise
   --histories N   run this many syncs of one relay in place of whole systems
   --history N     run this one alone
   -v          tell on stderr what happens";
@@ -25,22 +26,29 @@ struct Options {
     trace: bool,
     /// Syncs of one relay, in place of whole systems.
     histories: bool,
+    /// Relays of large systems.
+    large: Option<usize>,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { from: 1, count: 100, trace: false, histories: false };
+        let mut options = Self { from: 1, count: 100, trace: false, histories: false, large: None };
         while let Some(flag) = words.next() {
             if flag == "-v" {
                 options.trace = true;
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{flag} needs a value"))?;
-            let number = value.parse().map_err(|error| format!("{flag} {value}: {error}"))?;
+            let number: u64 = value.parse().map_err(|error| format!("{flag} {value}: {error}"))?;
             match flag.as_str() {
                 "--seeds" => options.count = number,
                 "--from" => options.from = number,
                 "--seed" => (options.from, options.count) = (number, 1),
+                "--large" => {
+                    let relays = usize::try_from(number).ok().filter(|relays| (1..=10_000).contains(relays));
+                    options.large = Some(relays.ok_or_else(|| format!("{flag} {value}: allowed is 1 to 10000"))?);
+                    options.count = 1;
+                }
                 "--histories" => (options.count, options.histories) = (number, true),
                 "--history" => (options.from, options.count, options.histories) = (number, 1, true),
                 _ => return Err(format!("unknown flag {flag}")),
@@ -70,12 +78,17 @@ fn main() -> ExitCode {
 
 /// Whole systems.
 fn systems(options: &Options) -> (Vec<Broken>, String) {
-    let (total, broken) = run(options, sim::run, Summary::add);
-    let Summary { steps, virtual_ms, connections, batches, restarts, accepted } = total;
+    let system = |seed, trace| match options.large {
+        Some(relays) => sim::run_large(relays, seed, trace),
+        None => sim::run(seed, trace),
+    };
+    let (total, broken) = run(options, system, Summary::add);
+    let Summary { steps, virtual_ms, connections, batches, restarts, accepted, most_held } = total;
     let hours = virtual_ms / 3_600_000;
     let told = format!(
         "{hours} hours of virtual time, {steps} steps, {connections} connections, {batches} batches, {restarts} restarts, \
-         {accepted} events accepted"
+         {accepted} events accepted, at most {} KiB held for one relay",
+        most_held >> 10
     );
     (broken, told)
 }

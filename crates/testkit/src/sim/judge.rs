@@ -166,16 +166,20 @@ impl Sim {
         if let Some(extra) = is.difference(&should).next() {
             return Err(format!("{} is accepted and should not be", self.describe(extra)));
         }
-        let replaceable =
-            stored.iter().filter(|event| is.contains(&event.id) && event.kind.as_u16() == kinds::ANNOUNCEMENT);
-        for event in replaceable {
-            let newer = held.values().flatten().find(|other| {
-                other.kind == event.kind
-                    && other.pubkey == event.pubkey
-                    && other.tags.identifier() == event.tags.identifier()
-                    && other.created_at > event.created_at
-            });
-            if newer.is_some() {
+        self.is_up_to_date(&is, &held)
+    }
+
+    /// No accepted announcement is older than one that is served.
+    fn is_up_to_date(&self, is: &BTreeSet<EventId>, held: &BTreeMap<usize, Vec<Event>>) -> Result<(), String> {
+        let announces = |event: &&Event| event.kind.as_u16() == kinds::ANNOUNCEMENT;
+        let slot = |event: &Event| (event.pubkey, event.tags.identifier());
+        let mut newest: HashMap<_, u64> = HashMap::new();
+        for event in held.values().flatten().filter(announces) {
+            let newest = newest.entry(slot(event)).or_default();
+            *newest = event.created_at.as_secs().max(*newest);
+        }
+        for event in self.store.events().iter().filter(|event| is.contains(&event.id)).filter(announces) {
+            if newest.get(&slot(event)).is_some_and(|newest| *newest > event.created_at.as_secs()) {
                 return Err(format!("{} is outdated", self.describe(&event.id)));
             }
         }

@@ -32,6 +32,7 @@ pub(super) struct Peer {
     pub(super) offered: Vec<EventId>,
     pub(super) state: Vec<StateWrite>,
     pub(super) handing_over: bool,
+    /// Of events with the checks or the store, or on their way there.
     pub(super) bytes_waiting: usize,
     pub(super) owed: usize,
     pub(super) ending: Option<Option<Fault>>,
@@ -260,6 +261,7 @@ impl Sim {
             let Some(frame) = peer.arrived.pop_front() else { break };
             peer.link.frame(frame, &*store, now);
         }
+        self.watch_the_memory(wire);
         self.hand_on(wire);
         let Some(peer) = self.peer(wire) else { return };
         let backlog = peer.link.backlog();

@@ -1,6 +1,6 @@
 //! What a seed stands for: the world, the relays and their lasting faults, the process's settings, and what happens when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use nostr::event::{Event, EventId};
 use sync_core::lifecycle::relay_key;
@@ -18,6 +18,8 @@ use crate::world::{World, WorldSpec};
 pub(super) const DOMAIN: &str = "git.sim.example";
 pub(super) const MINUTE: u64 = 60_000;
 pub(super) const HOUR: u64 = 60 * MINUTE;
+/// Of a large system.
+const REPOS_PER_RELAY: usize = 20;
 
 /// What may be asked of a relay in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,14 +90,16 @@ pub(super) struct Plan {
     pub(super) start: u64,
     /// The slowest check and commit, milliseconds.
     pub(super) slow: u64,
+    /// Steps of a run that isn't busy without end.
+    pub(super) max_steps: u64,
+    places: HashMap<RelayUrl, usize>,
 }
 
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice(Jitter::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed));
         let count = dice.below(4) + 2;
-        let urls: Vec<RelayUrl> =
-            (0..count).filter_map(|n| RelayUrl::parse(&format!("wss://relay{n}.sim.example")).ok()).collect();
+        let urls = urls(count);
         // Numbers of its own, so that the rest of a seed stays what it is.
         let mut weather = Dice(Jitter::new(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x3ea7));
         let climate = Climate::new(&mut weather, seed, count);
@@ -121,11 +125,7 @@ impl Plan {
         }
         let start = spec.end() + 10_000;
         let world = World::generate(spec, &urls, DOMAIN);
-        let relays: Vec<RelayPlan> = urls
-            .iter()
-            .enumerate()
-            .map(|(place, url)| relay(&mut dice, &climate, place, url.clone(), world.events_for(place)))
-            .collect();
+        let relays = relays(&mut dice, &climate, &world, &urls);
         let mut bootstrap = vec![0];
         bootstrap.extend((1..count).filter(|_| dice.one_in(6)));
         let mut manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());
@@ -145,7 +145,45 @@ impl Plan {
         // A stable order: what is due at one moment happens in the order of its making.
         happenings.sort_by_key(|(at, _)| *at);
         let slow = [5, 50, 1_500][dice.below(3)];
-        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow }
+        let (max_steps, places) = (3_000_000, places(&urls));
+        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow, max_steps, places }
+    }
+
+    /// Hundreds of relays, each of them the home of twenty repositories, for an hour: what is wrong with the relays, and
+    /// what happens to them, is of the same kinds.
+    pub(super) fn large(seed: u64, count: usize) -> Self {
+        let mut dice = Dice(Jitter::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1a26e));
+        let urls = urls(count);
+        let climate = Climate::mild(&mut dice, seed, count);
+        let spec = WorldSpec {
+            seed: seed % 64 + 1,
+            repos: count * REPOS_PER_RELAY,
+            authors: count * 4,
+            roots_per_repo: 1,
+            replies_per_root: 1,
+            hops: 5,
+            superseded: count / 4,
+            chains: count / 4,
+            withdrawn: count / 20,
+            unlisted: count / 4,
+            orphans: count / 4,
+            deletions: count / 20,
+            expiring: count / 20,
+            ..WorldSpec::default()
+        };
+        let start = spec.end() + 10_000;
+        let world = World::generate(spec, &urls, DOMAIN);
+        let relays = relays(&mut dice, &climate, &world, &urls);
+        let bootstrap = vec![0];
+        let bootstrap_relays = BTreeSet::from([urls[0].clone()]);
+        let manager =
+            ManagerConfig { domains: vec![DOMAIN.to_owned()], bootstrap_relays, seed, ..ManagerConfig::default() };
+        let peace = HOUR;
+        let mut happenings = happenings(&mut dice, count, peace);
+        happenings.extend(weather::happenings(&mut dice, &climate, count, peace));
+        happenings.sort_by_key(|(at, _)| *at);
+        let (slow, max_steps, places) = (50, 1_000_000 * count as u64, places(&urls));
+        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow, max_steps, places }
     }
 
     /// How long after the troubles everything must be complete: dead relays are tried once a day, and what was forgotten
@@ -154,10 +192,23 @@ impl Plan {
         if self.climate.is_cramped() { 240 * HOUR } else { 60 * HOUR }
     }
 
-    /// The relays' places that are to be believed when they say that they are complete.
+    /// A relay's place.
     pub(super) fn place(&self, url: &RelayUrl) -> Option<usize> {
-        self.relays.iter().position(|relay| relay.url == *url)
+        self.places.get(url).copied()
     }
+}
+
+fn urls(count: usize) -> Vec<RelayUrl> {
+    (0..count).filter_map(|n| RelayUrl::parse(&format!("wss://relay{n}.sim.example")).ok()).collect()
+}
+
+fn places(urls: &[RelayUrl]) -> HashMap<RelayUrl, usize> {
+    urls.iter().enumerate().map(|(place, url)| (url.clone(), place)).collect()
+}
+
+fn relays(dice: &mut Dice, climate: &Climate, world: &World, urls: &[RelayUrl]) -> Vec<RelayPlan> {
+    let held = |place| world.events_for(place);
+    urls.iter().enumerate().map(|(place, url)| relay(dice, climate, place, url.clone(), held(place))).collect()
 }
 
 fn settings(dice: &mut Dice, seed: u64, bootstrap: BTreeSet<RelayUrl>) -> ManagerConfig {

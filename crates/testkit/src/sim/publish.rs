@@ -1,5 +1,7 @@
 //! What is published while everybody watches.
 
+use std::collections::BTreeSet;
+
 use nostr::event::{Event, EventId};
 use sync_core::model::{ConnectionStatus, RepoAddress};
 
@@ -7,6 +9,8 @@ use super::plan::{DOMAIN, Honesty};
 use super::shell::Sim;
 use crate::world::{EventSpec, keys};
 
+/// Relays of which any number may be listed at once.
+const MAX_LISTED: usize = 20;
 /// The first number of the probes.
 const PROBES: u64 = 1_000_000;
 
@@ -112,6 +116,10 @@ impl Sim {
 
     fn some_relays(&mut self) -> Vec<usize> {
         let count = self.plan.relays.len();
+        if count > MAX_LISTED {
+            // No more than what is heeded of one repository.
+            return (0..3).map(|_| self.dice.below(count)).collect::<BTreeSet<_>>().into_iter().collect();
+        }
         let mut places: Vec<usize> = (0..count).filter(|_| self.dice.one_in(2)).collect();
         if places.is_empty() {
             places.push(self.dice.below(count));

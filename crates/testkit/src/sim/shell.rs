@@ -15,21 +15,19 @@ use sync_core::strategy::{StrategyConfig, StrategyOrder};
 use sync_core::time::Jitter;
 use sync_core::transport::FaultKind;
 
+use super::Summary;
 use super::backoff::Record;
 use super::check::Checker;
 use super::judge::Judge;
 use super::peer::Peer;
 use super::plan::{DOMAIN, Dice, Plan};
 use super::queue::{Inner, Queue, Step, Wire};
-use super::{Broken, Summary};
 use crate::store::MemoryStore;
 
 /// The monotonic clock of a process that has just begun.
 const MONO_BASE: u64 = 1_000;
 /// Steps at one moment, beyond which time counts as standing still.
 const MAX_AT_ONCE: u64 = 20_000;
-/// Steps of a run.
-const MAX_STEPS: u64 = 3_000_000;
 /// How long a connection may be silent on the wire's own level.
 pub(super) const SILENCE: u64 = 90_000;
 
@@ -82,8 +80,7 @@ pub(super) enum Contact {
 }
 
 impl Sim {
-    pub(super) fn new(seed: u64, trace: bool) -> Self {
-        let plan = Plan::new(seed);
+    pub(super) fn new(plan: Plan, seed: u64, trace: bool) -> Self {
         let policy =
             AdmissionPolicy::new(AdmissionConfig { domains: vec![DOMAIN.to_owned()], ..AdmissionConfig::default() });
         let store = Arc::new(MemoryStore::new(policy.ok(), plan.climate.intake.clone()));
@@ -122,18 +119,19 @@ impl Sim {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Summary, Broken> {
+    /// Runs to the verdict. An error says when, in virtual milliseconds, and what did not hold.
+    pub(super) fn run(mut self) -> Result<Summary, (u64, String)> {
         let mut at_once = 0;
         while let Some((at, step)) = self.queue.pop() {
             at_once = if at == self.ms { at_once + 1 } else { 0 };
             self.ms = at;
             self.summary.steps += 1;
             self.step(step);
-            if at_once > MAX_AT_ONCE || self.summary.steps > MAX_STEPS {
+            if at_once > MAX_AT_ONCE || self.summary.steps > self.plan.max_steps {
                 self.broke(format!("busy without end: {} steps, {at_once} of them at this moment", self.summary.steps));
             }
             if let Some(text) = self.broken.take() {
-                return Err(Broken { command: "--seed", seed: self.seed, at_ms: self.ms, text });
+                return Err((self.ms, text));
             }
             if self.done {
                 self.summary.virtual_ms = self.ms;
@@ -141,12 +139,7 @@ impl Sim {
                 return Ok(self.summary);
             }
         }
-        Err(Broken {
-            command: "--seed",
-            seed: self.seed,
-            at_ms: self.ms,
-            text: "nothing is going to happen any more".to_owned(),
-        })
+        Err((self.ms, "nothing is going to happen any more".to_owned()))
     }
 
     /// The moment as it is.

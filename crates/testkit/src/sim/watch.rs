@@ -3,7 +3,11 @@
 use nostr::event::EventId;
 use sync_core::store::{EventStore, LocalSets};
 
+use super::queue::Wire;
 use super::shell::Sim;
+
+/// What a connection may hold: what may wait for the store, a message more, and the ids of all there is.
+const MAX_HELD: usize = 1 << 20;
 
 impl Sim {
     /// Nothing is asked in a cool-down (SPEC §12); nothing is fetched by its id that is here (SPEC §8).
@@ -21,8 +25,19 @@ impl Sim {
         let ids = ids_of(text);
         let known = self.store.known(&ids).unwrap_or_default();
         if let Some((id, _)) = ids.iter().zip(&known).find(|(_, known)| known.is_some()) {
-            self.broke(format!("relay{place} is asked for {}, which is known", self.describe(id)));
+            let text = text.chars().take(200).collect::<String>();
+            self.broke(format!("relay{place} is asked for {}, which is known: {text}", self.describe(id)));
         }
+    }
+
+    /// What a relay makes us hold is bounded, whatever it sends.
+    pub(super) fn watch_the_memory(&mut self, wire: Wire) {
+        let Some(peer) = self.peer(wire) else { return };
+        let held = peer.link.held_bytes() + peer.bytes_waiting;
+        if held > MAX_HELD {
+            self.broke(format!("relay{}: {held} bytes are held", wire.relay));
+        }
+        self.summary.most_held = self.summary.most_held.max(held as u64);
     }
 
     /// How many events and how many rows of the rejected index there are.

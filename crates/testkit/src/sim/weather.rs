@@ -55,6 +55,13 @@ impl Climate {
         Self { keys: has_keys.then(|| keys(seed, SERVICE)), asks, intake, weeks, jumps, skew }
     }
 
+    /// Keys and relays that ask for them, and nothing else.
+    pub(super) fn mild(dice: &mut Dice, seed: u64, relays: usize) -> Self {
+        let asks = (0..relays).map(|_| dice.one_in(8)).collect();
+        let keys = Some(keys(seed, SERVICE));
+        Self { keys, asks, intake: IntakeConfig::default(), weeks: None, jumps: false, skew: 0 }
+    }
+
     /// Whether rows of the rejected index are let go of because there are too many.
     pub(super) fn is_cramped(&self) -> bool {
         self.intake != IntakeConfig::default()

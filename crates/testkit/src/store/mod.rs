@@ -266,7 +266,7 @@ impl EventStore for MemoryStore {
     }
 
     fn event_count(&self) -> Result<u64, StoreError> {
-        Ok(self.inner().state.events().count() as u64)
+        Ok(self.inner().state.event_count())
     }
 
     fn rejected_count(&self) -> Result<(u64, u64), StoreError> {

@@ -49,6 +49,10 @@ impl State {
         self.events.values()
     }
 
+    pub(super) fn event_count(&self) -> u64 {
+        self.events.len() as u64
+    }
+
     pub(super) fn stored(&self, id: &EventId) -> Option<&Stored> {
         self.events.get(id)
     }

@@ -59,11 +59,14 @@ pub fn asked_for(
     accepted: &[Event],
 ) -> Vec<Event> {
     let mut needs: BTreeMap<usize, Needs> = bootstrap.iter().map(|relay| (*relay, Needs::default())).collect();
+    let mut roots: HashMap<&str, BTreeSet<String>> = HashMap::new();
+    for root in accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621)) {
+        for address in tagged(root, &["a"]) {
+            roots.entry(address).or_default().insert(root.id.to_hex());
+        }
+    }
     for announcement in accepted.iter().filter(|event| event.kind.as_u16() == 30617) {
         let address = address(announcement);
-        let roots = accepted.iter().filter(|event| matches!(event.kind.as_u16(), 1617 | 1618 | 1621));
-        let roots = roots.filter(|event| tagged(event, &["a"]).any(|value| value == address));
-        let roots: Vec<String> = roots.map(|root| root.id.to_hex()).collect();
         let listed: Vec<RelayUrl> =
             values(announcement, "relays").filter_map(|url| RelayUrl::parse(url).ok()).collect();
         let listed = listed.iter().filter_map(|url| relays.iter().position(|relay| relay == url));
@@ -71,7 +74,7 @@ pub fn asked_for(
             let needs = needs.entry(relay).or_default();
             needs.addresses.insert(address.clone());
             needs.identifiers.insert(identifier(announcement).to_owned());
-            needs.roots.extend(roots.iter().cloned());
+            needs.roots.extend(roots.get(&*address).into_iter().flatten().cloned());
         }
     }
     let served = needs.iter().flat_map(|(relay, needs)| {
