@@ -1,8 +1,8 @@
 //! Answering a relay that asks who we are (NIP-42), with the service's key.
 //!
 //! A challenge is answered at once, and nothing is asked until the relay has said what it makes of that: what it refused
-//! before is asked again then. One that doesn't accept the answer is answered again later, more and more rarely: our clock
-//! may have been wrong, or the relay's list of members. Without a key nothing is answered, and `auth-required` is a reason
+//! before is asked again then. One that doesn't accept the answer, or says nothing of it, is answered again later, more and
+//! more rarely: our clock may have been wrong, or the relay's list of members, or the network. Without a key nothing is answered, and `auth-required` is a reason
 //! like any other.
 
 use nostr::event::{Event, EventId, Kind, Tag, Tags};
@@ -34,13 +34,15 @@ pub(super) struct Auth {
     challenges: u32,
     /// The last one, where it can be answered.
     challenge: String,
-    /// The last answer, while the relay has said nothing of it; and until when that is waited for.
-    asked: Option<(EventId, MonoMillis)>,
+    /// The last answer, while the relay has said nothing of it.
+    asked: Option<EventId>,
+    /// Until when nothing else is asked, so that it can.
+    waits_until: Option<MonoMillis>,
     /// The relay knows us.
     accepted: bool,
     /// It doesn't want to.
     refused: bool,
-    /// Answers that were not accepted, and when the next is due.
+    /// Answers that were of no use, and when the next is due.
     refusals: u32,
     again_at: Option<MonoMillis>,
 }
@@ -66,38 +68,43 @@ impl RelayLink {
         aux.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.jitter.next_u64().to_be_bytes()));
         let event = answer(&keys, self.config.relay.as_str(), &self.auth.challenge, now.unix_s, &aux);
         self.auth.again_at = None;
-        self.auth.asked = Some((event.id, now.mono_ms.saturating_add(ANSWER_MS)));
+        self.auth.asked = Some(event.id);
+        self.auth.waits_until = Some(now.mono_ms.saturating_add(ANSWER_MS));
         self.send(wire::auth(&event), None);
     }
 
-    /// Takes an `OK`, if it is one to our answer.
+    /// Takes an `OK`, if it is one to our answer, however late.
     pub(super) fn auth_answered(&mut self, id: EventId, accepted: bool, text: &str, now: Now) -> bool {
-        if self.auth.asked.is_none_or(|(asked, _)| asked != id) {
+        if self.auth.asked != Some(id) {
             return false;
         }
-        self.auth.asked = None;
+        (self.auth.asked, self.auth.waits_until) = (None, None);
         (self.auth.accepted, self.auth.refused) = (accepted, !accepted);
         if accepted {
+            self.auth.again_at = None;
             self.live_again(now);
         } else {
-            let wait = AGAIN_MS.saturating_mul(1 << self.auth.refusals.min(16)).min(MAX_AGAIN_MS);
-            self.auth.again_at = Some(now.mono_ms.saturating_add(wait));
-            self.auth.refusals = self.auth.refusals.saturating_add(1);
-            if self.auth.refusals > 1 {
-                self.touch();
-                return true;
+            if self.auth.refusals == 0 {
+                let text = text.chars().take(Said::MAX_TEXT).collect();
+                self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRefused { text }));
             }
-            let text = text.chars().take(Said::MAX_TEXT).collect();
-            self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRefused { text }));
+            self.answer_again_later(now);
         }
         self.touch();
         true
     }
 
-    /// A relay that says nothing of our answer is asked all the same; one that didn't accept it is answered again.
+    fn answer_again_later(&mut self, now: Now) {
+        let wait = AGAIN_MS.saturating_mul(1 << self.auth.refusals.min(16)).min(MAX_AGAIN_MS);
+        self.auth.again_at = Some(now.mono_ms.saturating_add(wait));
+        self.auth.refusals = self.auth.refusals.saturating_add(1);
+    }
+
+    /// A relay that says nothing of our answer is asked all the same, and answered again, as is one that didn't accept it.
     pub(super) fn auth_timeout(&mut self, now: Now) {
-        if self.auth.asked.is_some_and(|(_, until)| until <= now.mono_ms) {
-            self.auth.asked = None;
+        if self.auth.waits_until.is_some_and(|until| until <= now.mono_ms) {
+            self.auth.waits_until = None;
+            self.answer_again_later(now);
             self.live_again(now);
             self.touch();
         }
@@ -107,12 +114,12 @@ impl RelayLink {
     }
 
     pub(super) fn auth_deadline(&self) -> Option<MonoMillis> {
-        [self.auth.asked.map(|(_, until)| until), self.auth.again_at].into_iter().flatten().min()
+        [self.auth.waits_until, self.auth.again_at].into_iter().flatten().min()
     }
 
     /// Whether the relay is about to say whether it knows us: nothing is asked meanwhile.
     pub(super) fn auth_pending(&self) -> bool {
-        self.auth.asked.is_some()
+        self.auth.waits_until.is_some()
     }
 
     /// Whether something of a part may be asked once more that was refused with `auth-required`: a relay that accepts us and

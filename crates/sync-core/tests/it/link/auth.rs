@@ -150,3 +150,27 @@ fn endless_challenges_are_not_answered() {
     assert_eq!(bench.take_sent().len(), 0);
     assert!(!bench.reports.iter().any(|report| matches!(report.outcome, BatchOutcome::Confirmed)));
 }
+
+#[test]
+fn an_answer_that_nobody_heard_is_given_again_and_a_late_word_counts() {
+    let mut bench = asking(Some(keys()));
+    let live = LiveSubscription { key: 1, filters: vec![Filter::new()] };
+    bench.command(LinkCommand::Live(vec![live]));
+    let asked = bench.take_sent();
+    bench.relay_says(json!(["AUTH", "abc"]));
+    assert!(answer(&bench.take_sent()).is_some());
+    refused(&asked).into_iter().for_each(|frame| bench.relay_says(frame));
+    bench.pass(15_000);
+    let unheard = bench.take_sent();
+    assert!(answer(&unheard).is_none(), "not at once: {unheard:?}");
+    refused(&unheard).into_iter().for_each(|frame| bench.relay_says(frame));
+    bench.pass(300_000);
+    let again = answer(&bench.take_sent()).expect("once more");
+    bench.pass(60_000);
+    let sent = bench.take_sent();
+    refused(&sent).into_iter().for_each(|frame| bench.relay_says(frame));
+    bench.relay_says(json!(["OK", again.id.to_hex(), true, ""]));
+    assert!(bench.take_sent().iter().any(|frame| frame[0] == "REQ"), "it knows us now");
+    bench.pass(7_200_000);
+    assert!(answer(&bench.take_sent()).is_none(), "that was the last time");
+}
