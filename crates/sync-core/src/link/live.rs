@@ -14,6 +14,9 @@ use crate::time::{MonoMillis, Now};
 
 /// How long a refused subscription waits before it is tried again.
 const RETRY_MS: u64 = 300_000;
+/// How far back a subscription reaches that is opened by `since`, seconds: clocks differ, and what is new may be dated
+/// earlier. What lies that far back comes once more, and is known.
+const SINCE_MARGIN_S: u64 = 900;
 
 #[derive(Debug)]
 pub(super) struct Live {
@@ -24,6 +27,8 @@ pub(super) struct Live {
     refused: bool,
     /// The relay mishandles `limit: 0`: ask by `since` instead.
     by_since: bool,
+    /// What it was opened by, and when our clock is compared with that again.
+    since: Option<(u64, MonoMillis)>,
     retry_at: Option<MonoMillis>,
     /// To be opened as soon as another subscription makes room.
     waits: bool,
@@ -45,6 +50,7 @@ impl RelayLink {
                 wire: None,
                 refused: false,
                 by_since: false,
+                since: None,
                 retry_at: None,
                 waits: false,
                 unanswered_until: None,
@@ -91,12 +97,14 @@ impl RelayLink {
             if full {
                 continue;
             }
+            let since = now.unix_s.saturating_sub(SINCE_MARGIN_S);
+            live.since = live.by_since.then_some((since, now.mono_ms + RETRY_MS));
             let filters: Vec<Filter> = live
                 .filters
                 .iter()
                 .map(|filter| {
                     let filter = filter.clone();
-                    if live.by_since { filter.since(Timestamp::from_secs(now.unix_s)) } else { filter.limit(0) }
+                    if live.by_since { filter.since(Timestamp::from_secs(since)) } else { filter.limit(0) }
                 })
                 .collect();
             let old = live.wire.take();
@@ -116,6 +124,25 @@ impl RelayLink {
     pub(super) fn live_again(&mut self, now: Now) {
         for live in self.live.values_mut().filter(|live| live.retry_at.is_some()) {
             live.retry_at = Some(now.mono_ms);
+        }
+    }
+
+    /// A subscription by a `since` that our clock has gone back behind hears nothing new: it is opened again.
+    pub(super) fn live_in_time(&mut self, now: Now) {
+        let mut stale = false;
+        for live in self.live.values_mut().filter(|live| live.wire.is_some()) {
+            if let Some((since, at)) = &mut live.since
+                && *at <= now.mono_ms
+            {
+                *at = now.mono_ms + RETRY_MS;
+                if *since > now.unix_s.saturating_sub(SINCE_MARGIN_S / 2) {
+                    live.retry_at = Some(now.mono_ms);
+                    stale = true;
+                }
+            }
+        }
+        if stale {
+            self.touch();
         }
     }
 
@@ -249,7 +276,11 @@ impl RelayLink {
     pub(super) fn live_deadline(&self) -> Option<MonoMillis> {
         // Until the relay has said whether it knows us, nothing is opened again.
         let may_open = !self.auth_pending();
-        self.live.values().flat_map(|live| [live.retry_at.filter(|_| may_open), live.unanswered_until]).flatten().min()
+        let due = self.live.values().flat_map(|live| {
+            let check = live.since.filter(|_| live.wire.is_some()).map(|(_, at)| at);
+            [live.retry_at.filter(|_| may_open), live.unanswered_until, check]
+        });
+        due.flatten().min()
     }
 }
 

@@ -246,6 +246,7 @@ impl RelayLink {
         self.retries_due(now);
         self.auth_timeout(now);
         self.live_settled(now);
+        self.live_in_time(now);
         self.pump(local, now);
     }
 

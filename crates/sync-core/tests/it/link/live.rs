@@ -153,8 +153,27 @@ fn a_relay_that_dislikes_limit_zero_is_asked_by_since() {
     let wire = text(&bench.take_sent()[0][1]);
     bench.relay_says(json!(["CLOSED", wire, "invalid: limit must be positive"]));
     let again = bench.take_sent().remove(0);
-    assert_eq!((again[2]["limit"].as_u64(), again[2]["since"].as_u64()), (None, Some(1_700_000_000)));
+    assert_eq!((again[2]["limit"].as_u64(), again[2]["since"].as_u64()), (None, Some(1_699_999_100)));
     assert!(bench.notices.is_empty());
+}
+
+#[test]
+fn a_clock_that_goes_back_leaves_no_live_subscription_in_the_future() {
+    let mut bench = Bench::new(vec![]);
+    bench.now.unix_s += 7_200;
+    bench.command(LinkCommand::Live(vec![live(1, 1), live(2, 2)]));
+    let wires: Vec<String> = bench.take_sent().iter().map(|frame| text(&frame[1])).collect();
+    bench.relay_says(json!(["CLOSED", wires[0], "invalid: limit must be positive"]));
+    bench.take_sent();
+    bench.pass(600_000);
+    assert_eq!(bench.take_sent(), Vec::<Value>::new(), "the clock goes on as it was");
+    bench.now.unix_s -= 7_200;
+    bench.pass(300_000);
+    let reqs = bench.take_sent().into_iter().filter(|frame| frame[0] == "REQ").collect::<Vec<_>>();
+    assert_eq!(reqs.len(), 1, "the other one knows no time: {reqs:?}");
+    assert!(reqs[0][2]["since"].as_u64() < Some(bench.now.unix_s));
+    bench.pass(3_600_000);
+    assert!(bench.take_sent().iter().all(|frame| frame[0] != "REQ"), "once");
 }
 
 #[test]
