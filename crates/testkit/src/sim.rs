@@ -42,6 +42,8 @@ pub struct Summary {
     pub restarts: u64,
     /// Events accepted at the end.
     pub accepted: u64,
+    /// Relays that were wanted at the end, and complete or degraded with a reason.
+    pub relays: u64,
     /// The most that one connection ever made us hold, bytes.
     pub most_held: u64,
 }
@@ -55,6 +57,7 @@ impl Summary {
         self.batches += other.batches;
         self.restarts += other.restarts;
         self.accepted += other.accepted;
+        self.relays += other.relays;
         self.most_held = self.most_held.max(other.most_held);
     }
 }

@@ -46,12 +46,14 @@ impl RelayLife {
             ConnectCase::StaleReconnect => self.start_over(BatchReason::StaleReconnect, env),
             ConnectCase::QuickReconnect => {
                 self.run = BatchReason::QuickReconnect;
-                self.miss_from(self.state.last_connected, env);
+                let heard = if self.heard_at > 0 { self.heard_at } else { u64::MAX };
+                self.miss_from(self.state.last_connected.min(heard), env);
                 self.start_catch_up(env);
                 self.retry_due(env);
             }
         }
         self.state.last_connected = env.now.unix_s;
+        self.heard_at = env.now.unix_s;
         self.state.disconnected_at = None;
         self.head_dirty = true;
         self.live_dirty = true;

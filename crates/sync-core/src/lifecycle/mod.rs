@@ -78,6 +78,9 @@ pub struct RelayLife {
     caused_by: Option<BatchId>,
     /// Live sync may have missed what was published since (unix seconds), until a catch-up from there is done.
     catch_up_from: Option<u64>,
+    /// When the relay was last heard, unix seconds; 0 where that isn't known. What it told later was lost with the
+    /// connection.
+    heard_at: u64,
     catching_up: bool,
     /// What runs since the status became `Syncing`.
     run: BatchReason,
@@ -125,6 +128,7 @@ impl RelayLife {
             ask_again: BTreeSet::new(),
             caused_by: None,
             catch_up_from: None,
+            heard_at: 0,
             catching_up: false,
             run: BatchReason::InitialConnect,
             full_sync_at: 0,
@@ -239,6 +243,10 @@ impl RelayLife {
             }
             LinkNotice::Coverage { batch, filters } if self.in_flight.contains_key(&batch) => {
                 self.coverage.insert(batch, filters);
+            }
+            LinkNotice::Heard { at } => {
+                self.heard_at = at.min(env.now.unix_s);
+                self.head_dirty = true;
             }
             LinkNotice::AuthRequired { answered: false, .. } if self.status() == ConnectionStatus::Syncing => {
                 self.reason = "historic sync in progress; the relay asks for authentication (NIP-42), and the service \

@@ -37,6 +37,8 @@ pub(crate) struct HeadRow {
     pub(crate) historic_sync_completed: bool,
     pub(crate) catch_up_from: Option<u64>,
     pub(crate) full_sync_at: u64,
+    #[serde(default)]
+    pub(crate) heard_at: u64,
 }
 
 /// A chunk, and which of its items aren't confirmed, by their place in it.
@@ -85,6 +87,7 @@ impl RelayLife {
         };
         life.catch_up_from = head.catch_up_from;
         life.full_sync_at = head.full_sync_at;
+        life.heard_at = head.heard_at;
         life
     }
 
@@ -139,6 +142,7 @@ impl RelayLife {
             historic_sync_completed: self.state.historic_sync_completed,
             catch_up_from: self.catch_up_from,
             full_sync_at: self.full_sync_at,
+            heard_at: self.heard_at,
         }
     }
 

@@ -123,6 +123,7 @@ impl RelayLink {
         let sub = Sub { target: SubTarget::Fetch(id), filters: Arc::new([expected]), batch: Some(at.batch) };
         let wire = self.open_sub('f', sub);
         self.send(wire::req(&wire, &[asked]), Some(at.batch));
+        self.owes(now);
         let open: BTreeMap<_, _> = ids.into_iter().map(|wanted| (wanted.id, wanted.within)).collect();
         self.fetches.insert(id, Fetch { at, wire, asked: open.len(), open, last, asked_at: now.mono_ms, deadline });
         true

@@ -18,6 +18,7 @@ use super::part::{Carried, Part};
 use super::piece::{At, Piece, Stage};
 use super::probe::Probe;
 use super::running::Running;
+use super::silence::Silence;
 use super::upload::Upload;
 use super::verdicts::Owner;
 use super::wire::{self, RelayFrame};
@@ -128,6 +129,7 @@ pub struct RelayLink {
     pub(super) limited_at: Option<MonoMillis>,
     pub(super) jitter: Jitter,
     pub(super) auth: Auth,
+    pub(super) silence: Silence,
     /// Events and frames of no use, and good events.
     pub(super) bad: u64,
     pub(super) good: u64,
@@ -173,6 +175,7 @@ impl RelayLink {
             quiet_until: 0,
             limited_at: None,
             auth: Auth::default(),
+            silence: Silence::default(),
             bad: 0,
             good: 0,
             closing: false,
@@ -193,6 +196,7 @@ impl RelayLink {
 
     /// Takes a frame from the relay.
     pub fn frame(&mut self, text: String, local: &dyn LocalSets, now: Now) {
+        self.hears(now);
         match RelayFrame::parse(&text) {
             Some(RelayFrame::Event { sub, json }) => {
                 let Some((wire, known)) = self.subs.get_key_value(&*sub) else { return };
@@ -248,10 +252,12 @@ impl RelayLink {
         self.live_settled(now);
         self.live_in_time(now);
         self.pump(local, now);
+        self.silence_ends(now);
     }
 
     /// The connection is gone; give all open jobs' answers before. Every batch ends in a report.
     pub fn lost(&mut self, reason: &str, local: &dyn LocalSets, now: Now) {
+        self.tell_heard();
         // What the sessions have drained by then is settled; what they want remembered is kept.
         let sessions: Vec<u64> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.last_words(session, local, now));
@@ -309,7 +315,8 @@ impl RelayLink {
             .map(|piece| (piece.not_before, "retry"));
         let requests = sessions.chain(fetches).chain(probes).chain(uploads);
         let auth = self.auth_deadline().map(|at| (at, "word on our authentication"));
-        requests.chain(parked).chain(auth).chain(live).chain(quiet).chain(waiting).min()
+        let silent = self.silent_until().map(|at| (at, "anything at all"));
+        requests.chain(silent).chain(parked).chain(auth).chain(live).chain(quiet).chain(waiting).min()
     }
 
     /// Frames and events that wait for checks: the shell stops reading where it grows.

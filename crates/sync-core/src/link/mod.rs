@@ -17,6 +17,7 @@
 //! | `fetch`, `upload` | what is asked for by id, and what is offered |
 //! | `verdicts` | what checks and store said of events |
 //! | `auth` | how a relay is told who we are |
+//! | `silence` | when the relay was last heard, and when it is given up for its silence |
 //! | `live` | which live subscriptions are open |
 //! | `subs` | what is open on the wire, and whose it is |
 //! | `wire` | how frames are read and written |
@@ -38,6 +39,7 @@ mod probe;
 mod running;
 mod session;
 mod settle;
+mod silence;
 mod subs;
 mod upload;
 mod verdicts;
@@ -196,6 +198,11 @@ pub enum LinkNotice {
         batch: BatchId,
         /// Its filters.
         filters: Vec<FilterCoverage>,
+    },
+    /// The relay was heard; told once a minute at most while it is, and when the connection ends.
+    Heard {
+        /// When, last of all; unix seconds.
+        at: u64,
     },
     /// An event failed a check and was dropped.
     Bad {

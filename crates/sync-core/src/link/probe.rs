@@ -113,6 +113,7 @@ impl RelayLink {
                 let sub = Sub { target: SubTarget::Probe(id), filters: Arc::new([expected]), batch: Some(at.batch) };
                 let wire = self.open_sub('p', sub);
                 self.send(wire::req(&wire, &[asked]), Some(at.batch));
+                self.owes(now);
                 self.probes.insert(id, Probe { at, question, tries, wire, floor, asked_at: now.mono_ms, deadline });
             }
         }

@@ -385,14 +385,17 @@ impl RelayLink {
                     asked.limit = None;
                     let wire = self.open_session_sub(id, sub, asked, false);
                     self.send(wire::req(&wire, std::slice::from_ref(&*filter)), batch);
+                    self.owes(now);
                 }
                 Message::NegOpen { sub, filter, payload } => {
                     let wire = self.open_session_sub(id, sub, (*filter).clone(), true);
                     self.send(wire::neg_open(&wire, &filter, &payload), batch);
+                    self.owes(now);
                 }
                 Message::NegMsg { sub, payload } => {
                     if let Some(wire) = running.wires.get(&sub).cloned() {
                         self.send(wire::neg_msg(&wire, &payload), batch);
+                        self.owes(now);
                     }
                 }
                 Message::Close { sub } | Message::NegClose { sub } => {

@@ -51,6 +51,7 @@ impl RelayLink {
                             piece.uploads += 1;
                         }
                         self.send(wire::event(&event), Some(at.batch));
+                        self.owes(now);
                     }
                     // Gone since: superseded or deleted, so there is nothing to offer.
                     Ok(None) => {}

@@ -174,6 +174,11 @@ impl Rig {
         self.give(ManagerInput::Notice { relay: relay(name), notice });
     }
 
+    /// The relay was last heard at `at`, unix seconds.
+    pub(crate) fn heard(&mut self, name: &str, at: u64) {
+        self.notice(name, LinkNotice::Heard { at });
+    }
+
     pub(crate) fn done(&mut self, name: &str, batch: &BatchRequest, outcome: BatchOutcome) {
         let report = BatchReport {
             id: batch.id,

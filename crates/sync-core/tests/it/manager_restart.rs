@@ -15,7 +15,9 @@ fn restart(rig: Rig, away_s: u64) -> Rig {
 #[test]
 fn a_killed_process_leaves_a_fair_time_and_reconnects_quickly() {
     let mut rig = Rig::synced();
-    rig.pass(2 * HOUR + 10_000);
+    rig.pass(2 * HOUR);
+    rig.heard("a", rig.now.unix_s);
+    rig.pass(10_000);
     let killed = rig.now.unix_s;
     let mut rig = restart(rig, 60);
     assert_eq!(rig.status("a"), ConnectionStatus::Connecting);
@@ -33,6 +35,23 @@ fn a_killed_process_leaves_a_fair_time_and_reconnects_quickly() {
     rig.give(sync_core::manager::ManagerInput::Timeout);
     assert_eq!(rig.status("a"), ConnectionStatus::Connected);
     assert!(rig.batches("a").is_empty(), "what was confirmed is confirmed still");
+}
+
+#[test]
+fn what_a_silent_relay_may_have_published_is_asked_for_from_when_it_was_last_heard() {
+    let mut rig = Rig::synced();
+    rig.pass(MINUTE);
+    let heard = rig.now.unix_s;
+    rig.heard("a", heard);
+    rig.pass(3 * HOUR);
+    rig.heard("a", heard);
+    rig.lost("a");
+    rig.pass(10_000);
+    rig.connected("a");
+    let batches = rig.batches("a");
+    assert!(batches.iter().all(|batch| batch.reason == BatchReason::QuickReconnect));
+    let since = batches[0].filters[0].since.expect("a catch-up").as_secs();
+    assert_eq!(since, heard - 900, "the connection broke three hours later");
 }
 
 #[test]

@@ -83,11 +83,11 @@ fn systems(options: &Options) -> (Vec<Broken>, String) {
         None => sim::run(seed, trace),
     };
     let (total, broken) = run(options, system, Summary::add);
-    let Summary { steps, virtual_ms, connections, batches, restarts, accepted, most_held } = total;
+    let Summary { steps, virtual_ms, connections, batches, restarts, accepted, relays, most_held } = total;
     let hours = virtual_ms / 3_600_000;
     let told = format!(
         "{hours} hours of virtual time, {steps} steps, {connections} connections, {batches} batches, {restarts} restarts, \
-         {accepted} events accepted, at most {} KiB held for one relay",
+         {accepted} events accepted of {relays} relays, at most {} KiB held for one relay",
         most_held >> 10
     );
     (broken, told)

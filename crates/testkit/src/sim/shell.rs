@@ -135,6 +135,7 @@ impl Sim {
             }
             if self.done {
                 self.summary.virtual_ms = self.ms;
+                self.summary.relays = self.process.as_ref().map_or(0, |process| process.manager.relays().len() as u64);
                 self.summary.accepted = self.store.accepted().len() as u64;
                 return Ok(self.summary);
             }

@@ -6,6 +6,7 @@ mod bounds;
 mod hostile;
 mod live;
 mod probing;
+mod silence;
 mod transfer;
 mod waiting;
 
@@ -155,6 +156,8 @@ pub(crate) struct Bench {
     pub(crate) sent: Vec<Value>,
     pub(crate) reports: Vec<BatchReport>,
     pub(crate) notices: Vec<LinkNotice>,
+    /// When the relay was heard, as told.
+    pub(crate) heard: Vec<u64>,
     /// Checks that wait to be answered by [`Bench::release`].
     pub(crate) hold: Option<Vec<Checked>>,
     /// What the store says to every event, in place of taking it.
@@ -198,6 +201,7 @@ impl Bench {
             sent: Vec::new(),
             reports: Vec::new(),
             notices: Vec::new(),
+            heard: Vec::new(),
             hold: None,
             store_error: None,
             closed: None,
@@ -291,6 +295,7 @@ impl Bench {
                     }
                 }
                 LinkOutput::BatchDone(report) => self.reports.push(*report),
+                LinkOutput::Notice(LinkNotice::Heard { at }) => self.heard.push(at),
                 LinkOutput::Notice(notice) => self.notices.push(notice),
                 LinkOutput::Close(fault) => self.closed = Some(fault),
                 LinkOutput::Persist(_) => {}
