@@ -74,6 +74,8 @@ pub struct RelayHealth {
     config: HealthConfig,
     failures: u32,
     failing_since: Option<Moment>,
+    /// When it is dead, unless it is reached before.
+    dead_at: Option<MonoMillis>,
     retry_at: Option<MonoMillis>,
     cool_until: Option<MonoMillis>,
     connected_since: Option<MonoMillis>,
@@ -88,6 +90,7 @@ impl RelayHealth {
             config,
             failures: 0,
             failing_since: None,
+            dead_at: None,
             retry_at: None,
             cool_until: None,
             connected_since: None,
@@ -106,16 +109,26 @@ impl RelayHealth {
             moment(now).saturating_sub(i64::try_from(away).unwrap_or(Moment::MAX))
         };
         let longest = config.max_backoff_ms.max(config.dead_retry_ms).max(config.fault_memory_ms);
-        Self {
+        let mut health = Self {
             failures: record.failures,
             failing_since: record.failing_since.map(behind),
+            dead_at: None,
             retry_at: record.retry_at.map(|at| ahead(at, longest)),
             cool_until: record.cool_until.map(|at| ahead(at, config.rate_limit_cooldown_ms)),
             connected_since: None,
             fault: record.fault.map(|(kind, at)| (kind, behind(at))),
             last_error: record.last_error,
             config,
-        }
+        };
+        health.set_dead_at(now);
+        health
+    }
+
+    /// Reckons anew when it is dead.
+    fn set_dead_at(&mut self, now: Now) {
+        let failing = self.failing_since.map(|since| elapsed(since, now));
+        let left = failing.and_then(|failing| self.config.dead_after_ms.checked_sub(failing)).filter(|left| *left > 0);
+        self.dead_at = left.map(|left| now.mono_ms.saturating_add(left));
     }
 
     /// What outlives the process.
@@ -176,11 +189,12 @@ impl RelayHealth {
     pub fn next_change(&self) -> Option<MonoMillis> {
         let stable =
             self.connected_since.filter(|_| self.failures > 0).map(|at| at.saturating_add(self.config.stable_after_ms));
-        [stable, self.cool_until].into_iter().flatten().min()
+        [stable, self.cool_until, self.dead_at].into_iter().flatten().min()
     }
 
-    /// Lets time pass: a stable connection is healthy again, a cool-down ends.
+    /// Lets time pass: a stable connection is healthy again, a cool-down ends, what failed for too long is dead.
     pub fn tick(&mut self, now: Now) {
+        self.dead_at.take_if(|at| *at <= now.mono_ms);
         self.cool_until.take_if(|until| *until <= now.mono_ms);
         let stable = |since: MonoMillis| now.mono_ms >= since.saturating_add(self.config.stable_after_ms);
         if self.connected_since.is_some_and(stable) {
@@ -195,6 +209,7 @@ impl RelayHealth {
     pub fn on_connected(&mut self, now: Now) {
         self.connected_since = Some(now.mono_ms);
         self.retry_at = None;
+        self.dead_at = None;
     }
 
     /// An attempt failed, or a connection was lost. Returns whether a person should be warned: once for each lasting
@@ -210,6 +225,7 @@ impl RelayHealth {
         }
         self.failures = self.failures.saturating_add(1);
         let failing_since = *self.failing_since.get_or_insert(moment(now));
+        self.set_dead_at(now);
 
         let remembered = self
             .fault
@@ -236,6 +252,7 @@ impl RelayHealth {
         self.tick(now);
         if self.connected_since.take().is_some() {
             self.failing_since = None;
+            self.dead_at = None;
         }
     }
 
@@ -328,6 +345,26 @@ mod tests {
         assert_eq!(wait(&health, now), 24 * HOUR);
         health.on_connected(now);
         assert_eq!(health.state(now), HealthState::Degraded);
+    }
+
+    #[test]
+    fn the_moment_of_death_is_due_once_and_not_before() {
+        let mut health = RelayHealth::new(HealthConfig::default());
+        let mut jitter = Jitter::new(1);
+        health.on_failure(&fault(FaultKind::Timeout), &mut jitter, START);
+        assert_eq!(health.next_change(), Some(START.mono_ms + 24 * HOUR));
+        let later = START.plus_ms(23 * HOUR);
+        health.on_failure(&fault(FaultKind::Timeout), &mut jitter, later);
+        let restored = RelayHealth::restore(HealthConfig::default(), health.record(later), later);
+        assert_eq!(
+            (health.next_change(), restored.next_change()),
+            (Some(later.mono_ms + HOUR), Some(later.mono_ms + HOUR))
+        );
+        let dead = later.plus_ms(HOUR);
+        health.tick(dead);
+        assert_eq!((health.state(dead), health.next_change()), (HealthState::Dead, None));
+        health.on_failure(&fault(FaultKind::Timeout), &mut jitter, dead.plus_ms(24 * HOUR));
+        assert_eq!(health.next_change(), None, "it is dead already");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod output_closed;
 mod program;
 mod run_auth;
 mod run_beside_others;
+mod run_besieged;
 mod run_fresh_start;
 mod run_hostile;
 mod run_judging;

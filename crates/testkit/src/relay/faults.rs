@@ -218,6 +218,8 @@ pub enum Nip11Fault {
     Hang,
     /// A document of at least this many bytes.
     Oversized(usize),
+    /// 200, and these words.
+    Says(String),
 }
 
 impl NoNegentropy {

@@ -87,6 +87,7 @@ async fn serve_http(shared: &Shared, head: &Head, fault: Option<Nip11Fault>, str
         None => http::respond(stream, 200, "application/nostr+json", &document).await,
         Some(Nip11Fault::NotFound) => http::respond(stream, 404, "text/plain", "not found").await,
         Some(Nip11Fault::NotJson) => http::respond(stream, 200, "text/html", "<html>welcome</html>").await,
+        Some(Nip11Fault::Says(text)) => http::respond(stream, 200, "application/nostr+json", &text).await,
         Some(Nip11Fault::Hang) => hang(stream).await,
         Some(Nip11Fault::Oversized(bytes)) => {
             let padded = format!("{document}{}", " ".repeat(bytes));
