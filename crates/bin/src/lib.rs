@@ -7,6 +7,7 @@
 //! | [`commands`] | one module for each command |
 //! | [`wiring`], [`store`], [`strategies`] | the parts of the program, made of the configuration |
 //! | `admin` | the running daemon over HTTP |
+//! | `files` | how many files it may have open |
 //! | [`output`], [`exit`] | what is printed, and how a command ends |
 
 mod admin;
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
+mod files;
 pub mod output;
 pub mod store;
 pub mod strategies;

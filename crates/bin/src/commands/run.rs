@@ -18,6 +18,7 @@ use crate::admin::{self, AdminState};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
+use crate::files;
 use crate::store::{self, Access};
 use crate::wiring;
 
@@ -30,6 +31,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// It could not be begun, or the store failed at the start.
 pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     wiring::install_log(&context.common, &context.config)?;
+    files::make_room(context.config.limits.max_relays);
     let metrics = Metrics::new();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let runtime = wiring::runtime()?;

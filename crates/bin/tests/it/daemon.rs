@@ -109,7 +109,7 @@ impl Daemon {
     }
 
     /// The same, for what shows elsewhere too, as in a metric.
-    pub(crate) fn wait_status_with(&mut self, wanted: impl Fn(&Self, &Value) -> bool) -> Value {
+    pub(crate) fn wait_status_with(&mut self, mut wanted: impl FnMut(&Self, &Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.status();

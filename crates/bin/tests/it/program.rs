@@ -9,6 +9,8 @@ use tempfile::TempDir;
 pub(crate) struct Place {
     dir: TempDir,
     vars: Vec<(String, String)>,
+    /// What a shell says before it runs the program.
+    before: Option<String>,
 }
 
 /// What came of it.
@@ -21,7 +23,7 @@ pub(crate) struct Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a temporary directory"), vars: Vec::new() }
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), vars: Vec::new(), before: None }
     }
 
     /// With `./grasp-sync.toml`.
@@ -41,12 +43,26 @@ impl Place {
         self
     }
 
+    /// A shell says this first, such as `ulimit -n 100`.
+    pub(crate) fn after(mut self, shell: &str) -> Self {
+        self.before = Some(shell.to_owned());
+        self
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_grasp-sync"));
+        const PROGRAM: &str = env!("CARGO_BIN_EXE_grasp-sync");
+        let mut command = match &self.before {
+            None => Command::new(PROGRAM),
+            Some(before) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell
+            }
+        };
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("HOME", self.dir.path()).envs(self.vars.iter().cloned());
         command

@@ -121,3 +121,28 @@ fn a_store_of_a_later_version_is_refused_by_name_and_left_as_it_is() {
     set_schema(&place, schema);
     assert_eq!(stored(&place), before);
 }
+
+/// More relays than a process with so few files can connect to.
+fn crowd() -> Net {
+    Net::of((0..60).map(|_| Vec::new()))
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_to_what_the_relays_need() {
+    let net = crowd();
+    let place = daemon_place(&net.urls(), "").after("ulimit -Sn 48");
+    let mut daemon = Daemon::start(&place);
+    daemon.wait_relays(net.urls(), "Connected");
+    assert!(!daemon.said().contains("ulimit"), "{}", daemon.said());
+}
+
+#[test]
+fn a_limit_of_open_files_that_can_not_be_raised_is_told_and_survived() {
+    let net = crowd();
+    let place = daemon_place(&net.urls(), "").after("ulimit -n 48");
+    let mut daemon = Daemon::start(&place);
+    daemon.wait_line(|line| line.contains("WARN") && line.contains("files=48") && line.contains("ulimit -n"));
+    daemon.wait_status(|status| status["totals"]["connected"].as_u64() >= Some(10));
+    let stopped = daemon.stop();
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+}

@@ -206,7 +206,7 @@ pub struct DropAfter {
 }
 
 /// What is wrong with a relay's information document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Nip11Fault {
