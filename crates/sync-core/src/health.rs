@@ -266,11 +266,14 @@ impl RelayHealth {
     /// The most characters of a fault that are kept.
     const MAX_ERROR: usize = 400;
 
-    /// Whether a lasting fault sets the relay apart. A name that doesn't resolve may be the fault of our own resolver:
-    /// that counts as lasting only when it has lasted longer than the longest back-off.
+    /// Whether a lasting fault sets the relay apart. A name that doesn't resolve may be the fault of our own resolver, and
+    /// a message that breaks the protocol that of something between us: those count as lasting only when they have lasted
+    /// for as long as the longest back-off.
     fn is_set_apart(&self, now: Now) -> bool {
-        self.fault
-            .is_some_and(|(kind, since)| kind != FaultKind::Dns || elapsed(since, now) >= self.config.max_backoff_ms)
+        self.fault.is_some_and(|(kind, since)| {
+            let may_pass = matches!(kind, FaultKind::Dns | FaultKind::Protocol);
+            !may_pass || elapsed(since, now) >= self.config.max_backoff_ms
+        })
     }
 
     fn is_dead(&self, now: Now) -> bool {
@@ -472,14 +475,16 @@ mod tests {
     }
 
     #[test]
-    fn our_own_resolver_gets_an_hour_before_a_name_is_given_up() {
-        let mut health = RelayHealth::new(HealthConfig::default());
-        let mut jitter = Jitter::new(1);
-        assert!(health.on_failure(&fault(FaultKind::Dns), &mut jitter, START));
-        assert!(wait(&health, START) <= 5_000);
-        let later = START.plus_ms(HOUR);
-        assert!(!health.on_failure(&fault(FaultKind::Dns), &mut jitter, later));
-        assert_eq!(wait(&health, later), 12 * HOUR);
+    fn what_may_not_be_the_relays_fault_has_an_hour_to_pass() {
+        for kind in [FaultKind::Dns, FaultKind::Protocol] {
+            let mut health = RelayHealth::new(HealthConfig::default());
+            let mut jitter = Jitter::new(1);
+            assert!(health.on_failure(&fault(kind), &mut jitter, START));
+            assert!(wait(&health, START) <= 5_000);
+            let later = START.plus_ms(HOUR);
+            assert!(!health.on_failure(&fault(kind), &mut jitter, later));
+            assert_eq!(wait(&health, later), 12 * HOUR);
+        }
     }
 
     #[test]

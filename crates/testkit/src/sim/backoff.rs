@@ -96,9 +96,11 @@ impl Backoff {
                 same.unwrap_or((kind, Some(ms)))
             });
         record.lasting = lasting;
-        // A name that doesn't resolve may be the fault of our own resolver: it has an hour.
+        // A name that doesn't resolve may be the fault of our own resolver, a broken message that of something between:
+        // they have an hour.
         let set_apart = lasting.is_some_and(|(kind, since)| {
-            kind != FaultKind::Dns || since.is_some_and(|since| ms - since >= HOUR + ROUNDING)
+            !matches!(kind, FaultKind::Dns | FaultKind::Protocol)
+                || since.is_some_and(|since| ms - since >= HOUR + ROUNDING)
         });
         let wait = if ms - failing_since >= 24 * HOUR + ROUNDING {
             24 * HOUR

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nostr::event::{Event, EventId};
-use nostr::filter::{Filter, MatchEventOptions};
+use nostr::filter::Filter;
 use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, IntakeConfig};
 use sync_core::model::RelayUrl;
@@ -140,8 +140,8 @@ impl LocalSets for MemoryStore {
         let inner = self.inner();
         let have = inner
             .state
-            .events()
-            .filter(|stored| filter.match_event(&stored.event, MatchEventOptions::new()))
+            .matching(filter)
+            .into_iter()
             .map(|stored| ItemKey::new(stored.event.created_at.as_secs(), &stored.event.id));
         let do_not_want = inner
             .state
@@ -178,9 +178,9 @@ impl EventStore for MemoryStore {
             for filter in filters {
                 let matching: BTreeSet<_> = inner
                     .state
-                    .events()
+                    .matching(filter)
+                    .into_iter()
                     .filter(|stored| stored.expires_at.is_none_or(|at| at > now))
-                    .filter(|stored| filter.match_event(&stored.event, MatchEventOptions::new()))
                     .map(by_age)
                     .collect();
                 found.extend(matching.into_iter().take(filter.limit.unwrap_or(usize::MAX)));

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nostr::event::{Event, EventId};
+use nostr::event::{Event, EventId, Kind};
+use nostr::filter::{Filter, MatchEventOptions, SingleLetterTag};
 use nostr::key::PublicKey;
 use sync_core::intake;
 use sync_core::model::kinds;
@@ -27,6 +28,9 @@ pub(super) struct State {
     events: BTreeMap<EventId, Stored>,
     /// Stored events by what they tag; announcements and states by their identifier, too.
     tagging: BTreeMap<Dependency, BTreeSet<EventId>>,
+    /// Stored events by kind, and by tags of one letter: what most filters name.
+    by_kind: BTreeMap<Kind, BTreeSet<EventId>>,
+    by_tag: BTreeMap<(SingleLetterTag, String), BTreeSet<EventId>>,
     expiring: BTreeSet<(u64, EventId)>,
     next_seq: u64,
 
@@ -73,6 +77,10 @@ impl State {
             for key in keys_of(&before.event) {
                 unlink(&mut self.tagging, &key, &id);
             }
+            for key in letters_of(&before.event) {
+                unlink(&mut self.by_tag, &key, &id);
+            }
+            unlink(&mut self.by_kind, &before.event.kind, &id);
             if let Some(at) = before.expires_at {
                 self.expiring.remove(&(at, id));
             }
@@ -81,10 +89,34 @@ impl State {
             for key in keys_of(&stored.event) {
                 self.tagging.entry(key).or_default().insert(id);
             }
+            for key in letters_of(&stored.event) {
+                self.by_tag.entry(key).or_default().insert(id);
+            }
+            self.by_kind.entry(stored.event.kind).or_default().insert(id);
             self.expiring.extend(stored.expires_at.map(|at| (at, id)));
             self.events.insert(id, stored);
         }
         before
+    }
+
+    /// Stored events that match, in the order of their ids. Cost: what one tag of the filter, or its kinds, names.
+    pub(super) fn matching(&self, filter: &Filter) -> Vec<&Stored> {
+        let named: Option<BTreeSet<&EventId>> = match (&filter.ids, filter.generic_tags.iter().next(), &filter.kinds) {
+            (Some(ids), ..) => Some(ids.iter().collect()),
+            (None, Some((letter, values)), _) => {
+                let of = |value: &String| self.by_tag.get(&(*letter, value.clone())).into_iter().flatten();
+                Some(values.iter().flat_map(of).collect())
+            }
+            (None, None, Some(kinds)) => {
+                Some(kinds.iter().flat_map(|kind| self.by_kind.get(kind).into_iter().flatten()).collect())
+            }
+            (None, None, None) => None,
+        };
+        let matches = |stored: &&Stored| filter.match_event(&stored.event, MatchEventOptions::new());
+        match named {
+            Some(ids) => ids.into_iter().filter_map(|id| self.events.get(id)).filter(matches).collect(),
+            None => self.events.values().filter(matches).collect(),
+        }
     }
 
     pub(super) fn next_seq(&mut self) -> u64 {
@@ -207,11 +239,15 @@ fn keys_of(event: &Event) -> BTreeSet<Dependency> {
     intake::references(event).chain(identifier).collect()
 }
 
+fn letters_of(event: &Event) -> BTreeSet<(SingleLetterTag, String)> {
+    event.tags.iter().filter_map(|tag| Some((tag.single_letter_tag()?, tag.content()?.to_owned()))).collect()
+}
+
 fn due_at(row: &RejectedRow) -> u64 {
     if row.body.is_some() { row.hot_until.min(row.cold_until) } else { row.cold_until }
 }
 
-fn unlink(index: &mut BTreeMap<Dependency, BTreeSet<EventId>>, key: &Dependency, id: &EventId) {
+fn unlink<K: Ord>(index: &mut BTreeMap<K, BTreeSet<EventId>>, key: &K, id: &EventId) {
     if let Some(ids) = index.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {

@@ -60,7 +60,7 @@ impl Daemon {
         std::fs::create_dir_all(&folder)?;
         let config = format!(
             "service.domain = [\"{domain}\"]\nsync.bootstrap_relays = [\"{bootstrap}\"]\n\
-             sync.batch_window = \"500ms\"\nhealth.base_backoff = \"1s\"\nhealth.max_backoff = \"10s\"\n\
+             sync.batch_window = \"500ms\"\nhealth.base_backoff = \"1s\"\nhealth.max_backoff = \"10s\"\nhealth.fault_memory = \"20s\"\n\
              limits.allow_private_addresses = true\nlimits.max_connections_per_host = 10000\n\
              admin.listen = \"127.0.0.1:0\"\n"
         );
@@ -84,7 +84,7 @@ impl Daemon {
         // A pipe that nobody reads would hold it up; errors it tells are told here.
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("ERROR") {
+                if line.contains(" ERROR ") {
                     eprintln!("{line}");
                 }
             }
