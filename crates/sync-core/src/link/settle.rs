@@ -8,6 +8,7 @@ use super::memory::{Of, RelayMemory, Scope, Share};
 use super::narrow;
 use super::part::Carried;
 use super::piece::{At, Dense, Drains, Piece, Ripe, Span, Stage};
+use super::running::LazyView;
 use super::windows::merged;
 use super::{LinkNotice, LinkOutput};
 use crate::model::{BatchId, BatchOutcome, BatchReport, FailureReason, FilterCoverage, Layer, RelayUrl};
@@ -224,7 +225,8 @@ impl RelayLink {
                 && !span.chase
                 && span.share_of.is_none()
             {
-                part.pace.grow(span.window, records, &mut learnt);
+                let ours = LazyView { local, filter: &span.filter, window: span.window, relay: &relay };
+                part.pace.grow(span.window, records, &ours, &mut learnt);
             }
             self.memory.learn(&name, learnt);
         }

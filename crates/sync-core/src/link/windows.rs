@@ -2,7 +2,8 @@
 //!
 //! A relay that finds a reconciliation too big is asked again for less time. How much less is learnt from what it says
 //! (its cap), from what we hold ourselves, and from what became of the windows before: a window that turned out too big
-//! halves the length, one that was far from it doubles it.
+//! halves the length, one that was far from it doubles it. How much more than the relay we hold is learnt as well: a relay
+//! that has little of what we have isn't asked in windows as short as we would need them.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,24 +55,39 @@ impl Learnt {
     }
 }
 
-/// How long the windows of one filter are; `None` while it is tried whole.
+/// How many times more than the relay we may count as holding: what it has may lie elsewhere.
+const MAX_RATIO: u64 = 1 << 20;
+
+/// How long the windows of one filter are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Pace(Option<u64>);
+pub(super) struct Pace {
+    /// Seconds; `None` while it is tried whole.
+    seconds: Option<u64>,
+    /// What we and the relay held in the last windows, the older the less it counts.
+    ours: u64,
+    theirs: u64,
+}
 
 impl Pace {
     /// A window was too big: the next ones are half as long, or as long as windows were before where that is shorter.
     pub(super) fn shrink(&mut self, window: Window, learnt: &Learnt) {
         let half = (length(window) / 2).max(1);
-        let start = match self.0 {
+        (self.ours, self.theirs) = (0, 0);
+        let start = match self.seconds {
             None => learnt.seconds.unwrap_or(half),
             Some(seconds) => seconds,
         };
-        self.0 = Some(start.min(half).max(1));
+        self.seconds = Some(start.min(half).max(1));
     }
 
-    /// A window held `records`: the next ones are longer where there was room for more.
-    pub(super) fn grow(&mut self, window: Window, records: u64, learnt: &mut Learnt) {
-        let Some(seconds) = self.0 else { return };
+    /// A window held `records` at the relay: the next ones are longer where there was room for more. `ours` is as in
+    /// [`cut`](Self::cut).
+    pub(super) fn grow(&mut self, window: Window, records: u64, ours: &dyn SetView, learnt: &mut Learnt) {
+        let Some(seconds) = self.seconds else { return };
+        if learnt.target().is_some() {
+            self.ours = (self.ours / 2).saturating_add(ours.count(range(window)));
+            self.theirs = (self.theirs / 2).saturating_add(records);
+        }
         let length = length(window);
         let next = match learnt.target() {
             // Most of time is empty.
@@ -80,7 +96,7 @@ impl Pace {
             Some(_) => length,
             None => length.saturating_add(length / 4 + 1),
         };
-        self.0 = Some(seconds.max(next));
+        self.seconds = Some(seconds.max(next));
         if records > 0 {
             learnt.seconds = Some(length);
         }
@@ -90,19 +106,24 @@ impl Pace {
     /// where the relay's cap is known.
     pub(super) fn cut(&mut self, span: Window, ours: &dyn SetView, learnt: &Learnt) -> Window {
         let target = learnt.target();
-        if self.0.is_none() {
+        if self.seconds.is_none() {
             match target {
                 Some(target) if ours.count(range(span)) > target => self.shrink(span, learnt),
                 _ => return span,
             }
         }
-        let seconds = self.0.unwrap_or(u64::MAX);
+        let seconds = self.seconds.unwrap_or(u64::MAX);
         let since = span.until.saturating_sub(seconds.saturating_sub(1)).max(span.since);
         let window = Window { since, until: span.until };
         match target {
-            Some(target) => fit(window, ours, target),
+            Some(target) => fit(window, ours, target.saturating_mul(self.ratio())),
             None => window,
         }
+    }
+
+    /// How many items of ours stand for one of the relay's.
+    fn ratio(&self) -> u64 {
+        (self.ours / (self.theirs + 1)).clamp(1, MAX_RATIO)
     }
 }
 
@@ -205,7 +226,7 @@ mod tests {
         assert_eq!(pace.cut(all, &items([]), &learnt), window(500, 999));
         pace.shrink(window(500, 999), &learnt);
         assert_eq!(pace.cut(window(0, 499), &items([]), &learnt), window(250, 499));
-        pace.grow(window(250, 499), 0, &mut learnt);
+        pace.grow(window(250, 499), 0, &items([]), &mut learnt);
         assert_eq!(pace.cut(window(0, 249), &items([]), &learnt), window(0, 249));
     }
 
@@ -215,10 +236,32 @@ mod tests {
         learnt.too_big(Some(16), 0);
         let all = window(0, 99);
         let first = pace.cut(all, &items(0..100), &learnt);
-        assert!(pace.0.is_some() && first.until == 99, "{first:?}");
+        assert!(pace.seconds.is_some() && first.until == 99, "{first:?}");
         assert!((1..=12).contains(&length(first)), "{first:?}");
         // A second that is dense by itself can't be cut.
         assert_eq!(pace.cut(all, &items([99; 100]), &learnt), window(99, 99));
+    }
+
+    #[test]
+    fn a_relay_that_has_little_of_what_we_have_is_asked_in_long_windows() {
+        let (mut pace, mut learnt) = (Pace::default(), Learnt::default());
+        learnt.too_big(Some(4), 0);
+        // It has one of a hundred, evenly.
+        let (mut span, mut windows) = (window(0, 99_999), 0);
+        let ours = items((0..100_000).step_by(10));
+        loop {
+            let taken = pace.cut(span, &ours, &learnt);
+            windows += 1;
+            let theirs = length(taken) / 1_000;
+            if theirs > 4 {
+                pace.shrink(taken, &learnt);
+                continue;
+            }
+            pace.grow(taken, theirs, &ours, &mut learnt);
+            let Some(until) = taken.since.checked_sub(1) else { break };
+            span.until = until;
+        }
+        assert!((25..120).contains(&windows), "{windows} windows for 100 records, four at once");
     }
 
     #[test]
