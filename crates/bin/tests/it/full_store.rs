@@ -47,7 +47,7 @@ fn the_daemon_shows_that_the_store_is_full() {
                 .sign(&testkit::world::keys(1, 1))
         })
         .collect();
-    let net = Net::of([announcements]);
+    let net = Net::of([announcements.clone()]);
     let place = daemon_place(&net.urls(), "admission.mode = \"all\"\n").var("GRASP_SYNC_STORE__MAX_SIZE", SMALL);
     let mut daemon = Daemon::start(&place);
     let line = daemon.wait_line(|line| line.contains("intake waits until there is room"));
@@ -68,4 +68,14 @@ fn the_daemon_shows_that_the_store_is_full() {
     let stopped = daemon.stop();
     assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
     assert_eq!(place.run(&["store", "verify"]).code, Some(0));
+
+    // A start on the full store is one that waits, too.
+    let mut daemon = Daemon::start(&place);
+    daemon.wait_line(|line| line.contains("intake waits until there is room"));
+    assert_ne!(daemon.status()["relays"][0]["status"], "Connected");
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    let place = place.var("GRASP_SYNC_STORE__MAX_SIZE", "1GiB");
+    let mut daemon = Daemon::start(&place);
+    daemon.wait_relays(net.urls(), "Connected");
+    assert_eq!(stored(&place), ids(&announcements), "with room all of it comes");
 }

@@ -103,7 +103,7 @@ impl Pace {
     }
 
     /// The newest stretch of `span` that is to be carried by itself. `ours` is the local set in `span`; it is counted only
-    /// where the relay's cap is known.
+    /// where the relay's cap is known, and once that has cut a window, in no more than four times that window.
     pub(super) fn cut(&mut self, span: Window, ours: &dyn SetView, learnt: &Learnt) -> Window {
         let target = learnt.target();
         if self.seconds.is_none() {
@@ -115,10 +115,12 @@ impl Pace {
         let seconds = self.seconds.unwrap_or(u64::MAX);
         let since = span.until.saturating_sub(seconds.saturating_sub(1)).max(span.since);
         let window = Window { since, until: span.until };
-        match target {
-            Some(target) => fit(window, ours, target.saturating_mul(self.ratio())),
-            None => window,
+        let Some(target) = target else { return window };
+        let fitted = fit(window, ours, target.saturating_mul(self.ratio()));
+        if fitted != window {
+            self.seconds = Some(length(fitted).saturating_mul(4));
         }
+        fitted
     }
 
     /// How many items of ours stand for one of the relay's.
@@ -262,6 +264,49 @@ mod tests {
             span.until = until;
         }
         assert!((25..120).contains(&windows), "{windows} windows for 100 records, four at once");
+    }
+
+    #[test]
+    fn what_is_counted_does_not_grow_with_what_is_left() {
+        let (mut pace, mut learnt) = (Pace::default(), Learnt::default());
+        learnt.too_big(Some(40), 0);
+        let ours = Counting { set: items(0..50_000), counted: 0.into() };
+        let (mut span, mut windows) = (window(0, 49_999), 0);
+        loop {
+            let taken = pace.cut(span, &ours, &learnt);
+            windows += 1;
+            pace.grow(taken, length(taken), &ours, &mut learnt);
+            let Some(until) = taken.since.checked_sub(1) else { break };
+            span.until = until;
+        }
+        let counted = ours.counted.get();
+        assert!(windows > 1_600 && counted < 400_000, "{counted} items were counted for {windows} windows");
+    }
+
+    /// A set that remembers how many items it was asked to count.
+    struct Counting {
+        set: VecSet,
+        counted: std::cell::Cell<u64>,
+    }
+
+    impl SetView for Counting {
+        fn count(&self, range: KeyRange) -> u64 {
+            let count = self.set.count(range);
+            self.counted.set(self.counted.get() + count);
+            count
+        }
+
+        fn fingerprint(&self, range: KeyRange) -> [u8; 16] {
+            self.set.fingerprint(range)
+        }
+
+        fn items(&self, range: KeyRange, visit: &mut dyn FnMut(ItemKey) -> std::ops::ControlFlow<()>) {
+            self.set.items(range, visit);
+        }
+
+        fn split(&self, range: KeyRange, parts: usize) -> Vec<ItemKey> {
+            self.set.split(range, parts)
+        }
     }
 
     #[test]

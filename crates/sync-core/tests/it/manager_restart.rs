@@ -55,6 +55,26 @@ fn what_a_silent_relay_may_have_published_is_asked_for_from_when_it_was_last_hea
 }
 
 #[test]
+fn records_that_do_not_know_when_a_relay_was_heard_are_read() {
+    let mut rig = Rig::synced();
+    rig.pass(10 * MINUTE);
+    let mut heads = 0;
+    for ((table, _), value) in &mut rig.table {
+        let mut record: serde_json::Value = serde_json::from_slice(value).expect("JSON");
+        if *table == StateTable::Relay && record.as_object_mut().expect("an object").remove("heard_at").is_some() {
+            *value = serde_json::to_vec(&record).expect("JSON");
+            heads += 1;
+        }
+    }
+    assert_eq!(heads, 1);
+    let killed = rig.now.unix_s;
+    let mut rig = restart(rig, 60);
+    rig.connected("a");
+    let since = rig.batches("a")[0].filters[0].since.expect("a catch-up").as_secs();
+    assert!((killed - 900 - 70..=killed - 900).contains(&since), "as long as it was connected: {since} for {killed}");
+}
+
+#[test]
 fn a_long_absence_is_stale() {
     let mut rig = Rig::synced();
     rig.pass(MINUTE);

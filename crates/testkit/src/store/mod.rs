@@ -140,7 +140,7 @@ impl LocalSets for MemoryStore {
         let inner = self.inner();
         let have = inner
             .state
-            .matching(filter)
+            .matching(filter, window)
             .into_iter()
             .map(|stored| ItemKey::new(stored.event.created_at.as_secs(), &stored.event.id));
         let do_not_want = inner
@@ -178,7 +178,7 @@ impl EventStore for MemoryStore {
             for filter in filters {
                 let matching: BTreeSet<_> = inner
                     .state
-                    .matching(filter)
+                    .matching(filter, Window::ALL)
                     .into_iter()
                     .filter(|stored| stored.expires_at.is_none_or(|at| at > now))
                     .map(by_age)

@@ -11,6 +11,7 @@ use sync_core::model::kinds;
 use sync_core::store::{
     Dependency, FeedEntry, FeedSeq, KnownEvent, RejectedRow, Slot, SlotHead, StateTable, StateWrite,
 };
+use sync_core::strategy::Window;
 
 /// A stored event.
 #[derive(Debug, Clone)]
@@ -29,8 +30,8 @@ pub(super) struct State {
     /// Stored events by what they tag; announcements and states by their identifier, too.
     tagging: BTreeMap<Dependency, BTreeSet<EventId>>,
     /// Stored events by kind, and by tags of one letter: what most filters name.
-    by_kind: BTreeMap<Kind, BTreeSet<EventId>>,
-    by_tag: BTreeMap<(SingleLetterTag, String), BTreeSet<EventId>>,
+    by_kind: BTreeMap<Kind, BTreeSet<(u64, EventId)>>,
+    by_tag: BTreeMap<(SingleLetterTag, String), BTreeSet<(u64, EventId)>>,
     expiring: BTreeSet<(u64, EventId)>,
     next_seq: u64,
 
@@ -77,10 +78,11 @@ impl State {
             for key in keys_of(&before.event) {
                 unlink(&mut self.tagging, &key, &id);
             }
+            let entry = (before.event.created_at.as_secs(), id);
             for key in letters_of(&before.event) {
-                unlink(&mut self.by_tag, &key, &id);
+                unlink(&mut self.by_tag, &key, &entry);
             }
-            unlink(&mut self.by_kind, &before.event.kind, &id);
+            unlink(&mut self.by_kind, &before.event.kind, &entry);
             if let Some(at) = before.expires_at {
                 self.expiring.remove(&(at, id));
             }
@@ -89,32 +91,38 @@ impl State {
             for key in keys_of(&stored.event) {
                 self.tagging.entry(key).or_default().insert(id);
             }
+            let entry = (stored.event.created_at.as_secs(), id);
             for key in letters_of(&stored.event) {
-                self.by_tag.entry(key).or_default().insert(id);
+                self.by_tag.entry(key).or_default().insert(entry);
             }
-            self.by_kind.entry(stored.event.kind).or_default().insert(id);
+            self.by_kind.entry(stored.event.kind).or_default().insert(entry);
             self.expiring.extend(stored.expires_at.map(|at| (at, id)));
             self.events.insert(id, stored);
         }
         before
     }
 
-    /// Stored events that match, in the order of their ids. Cost: what one tag of the filter, or its kinds, names.
-    pub(super) fn matching(&self, filter: &Filter) -> Vec<&Stored> {
-        let named: Option<BTreeSet<&EventId>> = match (&filter.ids, filter.generic_tags.iter().next(), &filter.kinds) {
-            (Some(ids), ..) => Some(ids.iter().collect()),
+    /// Stored events of a window that match. Cost: what one tag of the filter, or its kinds, names within the window.
+    pub(super) fn matching(&self, filter: &Filter, window: Window) -> Vec<&Stored> {
+        let of = |index: Option<&BTreeSet<(u64, EventId)>>| -> Vec<EventId> {
+            let start = (window.since, EventId::from_byte_array([0; 32]));
+            let within = index.into_iter().flat_map(|index| index.range(start..));
+            within.take_while(|(at, _)| *at <= window.until).map(|(_, id)| *id).collect()
+        };
+        let named: Option<BTreeSet<EventId>> = match (&filter.ids, filter.generic_tags.iter().next(), &filter.kinds) {
+            (Some(ids), ..) => Some(ids.iter().copied().collect()),
             (None, Some((letter, values)), _) => {
-                let of = |value: &String| self.by_tag.get(&(*letter, value.clone())).into_iter().flatten();
-                Some(values.iter().flat_map(of).collect())
+                Some(values.iter().flat_map(|value| of(self.by_tag.get(&(*letter, value.clone())))).collect())
             }
-            (None, None, Some(kinds)) => {
-                Some(kinds.iter().flat_map(|kind| self.by_kind.get(kind).into_iter().flatten()).collect())
-            }
+            (None, None, Some(kinds)) => Some(kinds.iter().flat_map(|kind| of(self.by_kind.get(kind))).collect()),
             (None, None, None) => None,
         };
-        let matches = |stored: &&Stored| filter.match_event(&stored.event, MatchEventOptions::new());
+        let matches = |stored: &&Stored| {
+            window.contains(stored.event.created_at.as_secs())
+                && filter.match_event(&stored.event, MatchEventOptions::new())
+        };
         match named {
-            Some(ids) => ids.into_iter().filter_map(|id| self.events.get(id)).filter(matches).collect(),
+            Some(ids) => ids.iter().filter_map(|id| self.events.get(id)).filter(matches).collect(),
             None => self.events.values().filter(matches).collect(),
         }
     }
@@ -247,7 +255,7 @@ fn due_at(row: &RejectedRow) -> u64 {
     if row.body.is_some() { row.hot_until.min(row.cold_until) } else { row.cold_until }
 }
 
-fn unlink<K: Ord>(index: &mut BTreeMap<K, BTreeSet<EventId>>, key: &K, id: &EventId) {
+fn unlink<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, id: &V) {
     if let Some(ids) = index.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {
