@@ -8,7 +8,7 @@ use nostr::filter::Filter;
 use super::piece::At;
 use crate::model::RelayUrl;
 use crate::store::LocalSets;
-use crate::strategy::{ItemKey, KeyRange, Message, SetView, SubId, SyncSession, Window};
+use crate::strategy::{ItemKey, KeyRange, Message, SetView, SubId, SyncSession, VecSet, Window};
 use crate::time::{MonoMillis, Now};
 
 /// A session at work.
@@ -77,25 +77,31 @@ pub(super) struct LazyView<'a> {
 }
 
 impl LazyView<'_> {
-    fn view(&self) -> Box<dyn SetView + '_> {
-        self.local.view(self.filter, self.window, self.relay)
+    /// What `range` is of it: a store may have to read whatever lies in the window.
+    fn view(&self, range: KeyRange) -> Box<dyn SetView + '_> {
+        let since = self.window.since.max(range.start.created_at);
+        let until = self.window.until.min(range.end.created_at);
+        if since > until {
+            return Box::new(VecSet::default());
+        }
+        self.local.view(self.filter, Window { since, until }, self.relay)
     }
 }
 
 impl SetView for LazyView<'_> {
     fn count(&self, range: KeyRange) -> u64 {
-        self.view().count(range)
+        self.view(range).count(range)
     }
 
     fn fingerprint(&self, range: KeyRange) -> [u8; 16] {
-        self.view().fingerprint(range)
+        self.view(range).fingerprint(range)
     }
 
     fn items(&self, range: KeyRange, visit: &mut dyn FnMut(ItemKey) -> ControlFlow<()>) {
-        self.view().items(range, visit);
+        self.view(range).items(range, visit);
     }
 
     fn split(&self, range: KeyRange, parts: usize) -> Vec<ItemKey> {
-        self.view().split(range, parts)
+        self.view(range).split(range, parts)
     }
 }

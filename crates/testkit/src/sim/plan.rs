@@ -178,6 +178,8 @@ impl Plan {
         relays[0].lasting = Faults::default();
         relays[0].core.set_faults(|faults| *faults = Faults::default());
         relays[0].honesty = Honesty::Whole;
+        // Every repository is followed there: in twenty subscriptions they have no room.
+        relays[0].profile = RelayProfile { max_subscriptions: Some(1_000), ..RelayProfile::default() };
         let bootstrap = vec![0];
         let bootstrap_relays = BTreeSet::from([urls[0].clone()]);
         let manager =
