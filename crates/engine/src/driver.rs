@@ -33,6 +33,8 @@ const MAX_BACKLOG: usize = 4_096;
 const SEND_QUEUE: usize = 64;
 /// How long is read from a connection that takes nothing any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long nothing may be read of a connection that is to be kept, milliseconds.
+const LONGEST_WITHOUT_READING: MonoMillis = 60_000;
 /// How long a connection may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 /// What the link has to send or to tell before nothing more is read.
@@ -106,6 +108,7 @@ pub async fn drive(
         bytes_waiting: 0,
         shown_memory: 0,
         is_over: false,
+        shut_since: None,
         stands_since: None,
         stood_ms: 0,
         owed: 0,
@@ -122,6 +125,7 @@ pub async fn drive(
     let mut unsendable: Option<(Fault, tokio::time::Instant)> = None;
     let fault = loop {
         driver.drain();
+        driver.watch_the_room();
         let last_words = unsendable.as_ref().map(|(_, until)| *until);
         if unsendable.is_some() {
             driver.frames.clear();
@@ -260,6 +264,8 @@ struct Driver {
     shown_memory: usize,
     /// Nothing is read because of the bytes that wait.
     is_over: bool,
+    /// Since when nothing is read because the store has no room.
+    shut_since: Option<MonoMillis>,
     /// Since when the relay waits for us: its time stands still, and what it would be late with isn't due.
     stands_since: Option<MonoMillis>,
     /// How long its time has stood still before, milliseconds.
@@ -319,6 +325,20 @@ impl Driver {
             );
         }
         self.is_over = is_over;
+    }
+
+    /// Nothing was read for long: a relay drops what a slow reader doesn't take, or the reader, and what is read now may be old.
+    /// A new connection catches up from when the relay was last heard.
+    fn watch_the_room(&mut self) {
+        let now = self.shared.clock.now().mono_ms;
+        if self.is_shut() {
+            self.shut_since.get_or_insert(now);
+        } else if let Some(since) = self.shut_since.take()
+            && now.saturating_sub(since) >= LONGEST_WITHOUT_READING
+        {
+            let text = format!("{}: nothing was read for want of room in the store", self.relay);
+            self.close.get_or_insert(Fault { kind: FaultKind::NoRoom, text });
+        }
     }
 
     fn may_read(&self) -> bool {
@@ -498,7 +518,7 @@ pub fn spawn(
     cancel: CancellationToken,
 ) -> Driven {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let (relay, last_word) = (config.relay.clone(), events.clone());
+    let (relay, last_word, metrics) = (config.relay.clone(), events.clone(), shared.metrics.clone());
     let driving = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
     let task = tokio::spawn(async move {
         // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
@@ -506,6 +526,7 @@ pub fn spawn(
             && error.is_panic()
         {
             tracing::error!(%relay, %error, "a connection's task panicked");
+            metrics.relay_memory(relay.as_str(), 0);
             let text = "something that it sent broke a rule of ours; see the log".to_owned();
             let fault = Fault { kind: FaultKind::Protocol, text };
             // Nobody listens any more where the process is ending.

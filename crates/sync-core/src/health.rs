@@ -221,6 +221,7 @@ impl RelayHealth {
         if fault.kind.is_ours() {
             let wait = jitter.between(Self::OUR_RETRY_MS / 2, Self::OUR_RETRY_MS).min(self.config.max_backoff_ms);
             self.retry_at = Some(now.mono_ms.saturating_add(wait));
+            self.set_dead_at(now);
             return false;
         }
         self.failures = self.failures.saturating_add(1);

@@ -26,11 +26,11 @@ pub enum FaultKind {
     Timeout,
     /// Refused, reset, unreachable.
     Network,
-    /// The name doesn't resolve. Lasting.
+    /// The name doesn't resolve. Lasting, where it doesn't pass soon.
     Dns,
     /// The certificate isn't good, or TLS fails. Lasting.
     Tls,
-    /// The answer isn't a WebSocket's, or breaks its rules. Lasting.
+    /// The answer isn't a WebSocket's, or breaks its rules. Lasting, where it doesn't pass soon.
     Protocol,
     /// The address is one that discovered relays may not have (SPEC §13). Lasting.
     Forbidden,
@@ -40,6 +40,10 @@ pub enum FaultKind {
     Closed,
     /// Nothing was heard for too long: half-open.
     Silent,
+    /// It owes answers and says nothing, on a connection that is alive.
+    Mute,
+    /// The store had no room for so long that what the relay sent meanwhile may be lost. Ours.
+    NoRoom,
     /// We have as many connections to its host as we allow ourselves (`limits.max_connections_per_host`). Ours.
     HostFull,
     /// The system gives us no more sockets or files. Ours.
@@ -54,7 +58,7 @@ impl FaultKind {
 
     /// Whether a limit of our own kept us from trying: it says nothing of the relay, and isn't held against it.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::HostFull | Self::NoSockets)
+        matches!(self, Self::NoRoom | Self::HostFull | Self::NoSockets)
     }
 }
 

@@ -68,7 +68,10 @@ impl RelayLife {
         }
         if self.status().is_connected() {
             self.state.last_connected = env.now.unix_s;
-            self.state.disconnected_at = Some(env.now.unix_s);
+            // A relay that says nothing is away, whatever keeps the connection alive.
+            let mute = fault.is_some_and(|fault| fault.kind == FaultKind::Mute) && self.heard_at > 0;
+            let away_since = if mute { self.heard_at.min(env.now.unix_s) } else { env.now.unix_s };
+            self.state.disconnected_at = Some(away_since);
         }
         self.forget_pending(env);
         self.closing = false;

@@ -2,8 +2,8 @@
 //!
 //! A challenge is answered at once, and nothing is asked until the relay has said what it makes of that: what it refused
 //! before is asked again then. One that doesn't accept the answer, or says nothing of it, is answered again later, more and
-//! more rarely: our clock may have been wrong, or the relay's list of members, or the network. Without a key nothing is answered, and `auth-required` is a reason
-//! like any other.
+//! more rarely: our clock may have been wrong, or the relay's list of members, or the network. Without a key nothing is
+//! answered, and `auth-required` is a reason like any other.
 
 use nostr::event::{Event, EventId, Kind, Tag, Tags};
 use nostr::key::Keys;
@@ -44,6 +44,7 @@ pub(super) struct Auth {
     refused: bool,
     /// Answers that were of no use, and when the next is due.
     refusals: u32,
+    told_refused: bool,
     again_at: Option<MonoMillis>,
 }
 
@@ -78,17 +79,21 @@ impl RelayLink {
         if self.auth.asked != Some(id) {
             return false;
         }
-        (self.auth.asked, self.auth.waits_until) = (None, None);
+        self.auth.asked = None;
+        let in_time = self.auth.waits_until.take().is_some();
         (self.auth.accepted, self.auth.refused) = (accepted, !accepted);
         if accepted {
             self.auth.again_at = None;
             self.live_again(now);
         } else {
-            if self.auth.refusals == 0 {
+            if !std::mem::replace(&mut self.auth.told_refused, true) {
                 let text = text.chars().take(Said::MAX_TEXT).collect();
                 self.out.push_back(LinkOutput::Notice(LinkNotice::AuthRefused { text }));
             }
-            self.answer_again_later(now);
+            // The wait for a late word has counted already.
+            if in_time {
+                self.answer_again_later(now);
+            }
         }
         self.touch();
         true
@@ -115,6 +120,11 @@ impl RelayLink {
 
     pub(super) fn auth_deadline(&self) -> Option<MonoMillis> {
         [self.auth.waits_until, self.auth.again_at].into_iter().flatten().min()
+    }
+
+    /// Whether the relay asks who we are, and we can't say.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.config.keys.is_none() && self.auth.challenges > 0
     }
 
     /// Whether the relay is about to say whether it knows us: nothing is asked meanwhile.

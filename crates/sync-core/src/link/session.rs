@@ -103,6 +103,9 @@ impl RelayLink {
             return false;
         }
         piece.claims.push_back((mark, piece.span.window));
+        // As if a session had been shown all of it.
+        piece.renew();
+        piece.probed = true;
         piece.stage = Stage::Settling;
         true
     }
@@ -245,6 +248,8 @@ impl RelayLink {
                 Output::Drained(window) => {
                     if let Some(piece) = self.piece(at) {
                         piece.claims.push_back((mark, window));
+                        // It may have turned out to be whole.
+                        piece.dense.retain(|dense| !window.contains(dense.second));
                     }
                 }
                 Output::Remember(bytes) => {

@@ -60,6 +60,6 @@ impl RelayLink {
 
     /// Subscriptions that the budget still allows.
     pub(super) fn free_subs(&self) -> usize {
-        self.max_subs.saturating_sub(self.subs.len())
+        self.max_subs.saturating_sub(self.subs.len() + usize::from(self.silence.sign.is_some()))
     }
 }

@@ -118,7 +118,7 @@ impl Pace {
         let Some(target) = target else { return window };
         let fitted = fit(window, ours, target.saturating_mul(self.ratio()));
         if fitted != window {
-            self.seconds = Some(length(fitted).saturating_mul(4));
+            self.seconds = Some(seconds.min(length(fitted).saturating_mul(4)));
         }
         fitted
     }

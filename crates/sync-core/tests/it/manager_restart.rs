@@ -55,6 +55,20 @@ fn what_a_silent_relay_may_have_published_is_asked_for_from_when_it_was_last_hea
 }
 
 #[test]
+fn a_relay_that_was_mute_for_long_was_away_for_long() {
+    let mut rig = Rig::synced();
+    rig.pass(MINUTE);
+    let heard = rig.now.unix_s;
+    rig.pass(3 * HOUR);
+    rig.heard("a", heard);
+    let mute = fault(sync_core::transport::FaultKind::Mute);
+    rig.give(sync_core::manager::ManagerInput::Disconnected { relay: relay("a"), fault: Some(mute) });
+    rig.pass(10_000);
+    rig.connected("a");
+    assert!(rig.batches("a").iter().all(|batch| batch.reason == BatchReason::StaleReconnect));
+}
+
+#[test]
 fn records_that_do_not_know_when_a_relay_was_heard_are_read() {
     let mut rig = Rig::synced();
     rig.pass(10 * MINUTE);

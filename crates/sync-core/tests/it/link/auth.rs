@@ -174,3 +174,16 @@ fn an_answer_that_nobody_heard_is_given_again_and_a_late_word_counts() {
     bench.pass(7_200_000);
     assert!(answer(&bench.take_sent()).is_none(), "that was the last time");
 }
+
+#[test]
+fn a_refusal_after_a_silence_is_told() {
+    let mut bench = asking(Some(keys()));
+    bench.relay_says(json!(["AUTH", "abc"]));
+    bench.pass(15_000);
+    bench.take_sent();
+    bench.pass(300_000);
+    let again = answer(&bench.take_sent()).expect("once more");
+    bench.relay_says(json!(["OK", again.id.to_hex(), false, "restricted: not a member"]));
+    let told = LinkNotice::AuthRefused { text: "restricted: not a member".to_owned() };
+    assert!(bench.notices.contains(&told), "{:?}", bench.notices);
+}

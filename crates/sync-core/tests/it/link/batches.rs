@@ -187,3 +187,23 @@ fn what_has_come_by_another_way_is_not_asked_for_by_its_id() {
     assert_eq!(bench.reports.iter().map(|report| report.id).collect::<Vec<_>>(), [1, 2]);
     assert!(bench.reports.iter().all(|report| report.outcome == BatchOutcome::Confirmed));
 }
+
+#[test]
+fn what_came_in_the_first_round_by_its_id_is_no_news_in_the_next() {
+    let script = vec![vec![need(vec![id(1)]), done()]];
+    let strategy = Scripted::with("negentropy", true, false, vec![script]);
+    let mut bench = Bench::new(vec![strategy.clone()]);
+    bench.batch(1, vec![Filter::new().ids([id(1)])]);
+    let sent = bench.take_sent();
+    let fetch = sent.iter().find(|frame| frame[0] == "REQ").map(|frame| text(&frame[1])).expect("it is fetched");
+    bench.local.known.remove(&id(1));
+    bench.relay_says(event_frame(&fetch, id(1)));
+    bench.local.known.insert(id(1));
+    bench.relay_says(json!(["EOSE", fetch]));
+    bench.pass(1_000);
+    let report = bench.reports.pop().expect("it ends");
+    assert_eq!(report.outcome, BatchOutcome::Confirmed);
+    assert!(report.fallbacks.is_empty());
+    assert_eq!(strategy.opened.lock().expect("lock").len(), 1);
+    assert_eq!(bench.take_sent().iter().filter(|frame| frame[0] == "REQ").count(), 0, "nothing is asked again");
+}

@@ -15,11 +15,13 @@ fn waiting() -> Bench {
 fn a_relay_that_owes_an_answer_and_says_nothing_at_all_is_left() {
     let mut bench = waiting();
     bench.batch(1, vec![Filter::new()]);
+    bench.take_sent();
     bench.pass(179_000);
     assert!(bench.closed.is_none());
+    assert_eq!(bench.take_sent().len(), 1, "a sign of life is asked for");
     bench.pass(2_000);
     let fault = bench.closed.take().expect("given up");
-    assert_eq!((fault.kind, &*fault.text), (FaultKind::Silent, "it owes answers and has said nothing for 3m"));
+    assert_eq!((fault.kind, &*fault.text), (FaultKind::Mute, "it owes answers and has said nothing for 3m"));
     bench.pass(3_600_000);
     assert!(bench.closed.is_none(), "once");
 }
@@ -34,6 +36,29 @@ fn a_relay_that_says_anything_is_not_silent() {
     }
     assert!(bench.closed.is_none());
     assert_eq!(bench.heard.len(), 10, "{:?}", bench.heard);
+}
+
+#[test]
+fn a_sign_of_life_is_enough() {
+    let mut bench = waiting();
+    bench.batch(1, vec![Filter::new()]);
+    bench.take_sent();
+    bench.pass(151_000);
+    let asked = bench.take_sent().remove(0);
+    bench.relay_says(json!(["EOSE", asked[1]]));
+    assert_eq!(bench.take_sent(), [json!(["CLOSE", asked[1]])]);
+    bench.pass(3_600_000);
+    assert!(bench.closed.is_none(), "what is owed is for the strategies to give up");
+}
+
+#[test]
+fn a_relay_that_wants_to_know_us_and_can_not_is_not_silent() {
+    let mut bench = waiting();
+    bench.batch(1, vec![Filter::new()]);
+    bench.relay_says(json!(["AUTH", "abc"]));
+    bench.batch(2, vec![Filter::new()]);
+    bench.pass(3_600_000);
+    assert!(bench.closed.is_none(), "that has a reason of its own");
 }
 
 #[test]
