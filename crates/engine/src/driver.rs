@@ -4,41 +4,37 @@
 //! room in a queue) and never for one thing alone, so that no queue can hold up another. It stops reading the
 //! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
 
+mod pressure;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sync_core::MonoMillis;
 use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
 use sync_core::model::{BatchReport, RelayUrl};
 use sync_core::nostr::event::EventId;
 use sync_core::store::{EventStore, FeedSeq, StateWrite};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
-use sync_core::{MonoMillis, Now};
 use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work, limit_hit};
+use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work};
 use crate::local::Local;
 use crate::parking::{Holder, Parking};
 use crate::trace::Traces;
 
 /// Frames taken from the socket at once.
 const READ_AT_ONCE: usize = 256;
-/// Frames that wait for the ingest before the socket is left alone.
-const MAX_BACKLOG: usize = 4_096;
 /// Frames between the link and the socket.
 const SEND_QUEUE: usize = 64;
 /// How long is read from a connection that takes nothing any more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long nothing may be read of a connection that is to be kept, milliseconds.
-const LONGEST_WITHOUT_READING: MonoMillis = 60_000;
 /// How long a connection may take to say good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(1);
-/// What the link has to send or to tell before nothing more is read.
-const MAX_PENDING: usize = 1_024;
 
 /// What every connection shares.
 #[derive(Clone)]
@@ -302,77 +298,6 @@ impl Driver {
         self.records_owed |= !work.state.is_empty();
         self.owed += 1;
         self.shared.ingest.submit(place, work, answers);
-    }
-
-    /// Whether as many bytes wait as may.
-    fn is_over_memory(&self) -> bool {
-        self.bytes_waiting.saturating_add(self.link.backlog_bytes()) >= self.shared.memory_per_relay
-    }
-
-    /// Tells how much the relay makes us hold, and of its bound when that is reached.
-    fn show_memory(&mut self) {
-        let memory = self.bytes_waiting + self.link.held_bytes() + self.frames.iter().map(String::len).sum::<usize>();
-        if std::mem::replace(&mut self.shown_memory, memory) != memory {
-            self.shared.metrics.relay_memory(self.relay.as_str(), memory as u64);
-        }
-        let is_over = self.is_over_memory();
-        if is_over && !self.is_over {
-            limit_hit(
-                &self.shared.metrics,
-                &self.relay,
-                "memory_per_relay",
-                "nothing is read until some of it is stored",
-            );
-        }
-        self.is_over = is_over;
-    }
-
-    /// Nothing was read for long: a relay drops what a slow reader doesn't take, or the reader, and what is read now may be old.
-    /// A new connection catches up from when the relay was last heard.
-    fn watch_the_room(&mut self) {
-        let now = self.shared.clock.now().mono_ms;
-        if self.is_shut() {
-            self.shut_since.get_or_insert(now);
-        } else if let Some(since) = self.shut_since.take()
-            && now.saturating_sub(since) >= LONGEST_WITHOUT_READING
-        {
-            let text = format!("{}: nothing was read for want of room in the store", self.relay);
-            self.close.get_or_insert(Fault { kind: FaultKind::NoRoom, text });
-        }
-    }
-
-    fn may_read(&self) -> bool {
-        !self.is_shut()
-            && self.link.backlog() < MAX_BACKLOG
-            && !self.is_over_memory()
-            && self.frames.len() < MAX_PENDING
-            && self.told.len() < MAX_PENDING
-    }
-
-    /// Stops the relay's time while we are behind with what it sent, so that our slowness isn't taken for its silence.
-    fn set_time(&mut self) {
-        let now = self.shared.clock.now().mono_ms;
-        let behind = !self.may_read() || !self.jobs.is_empty();
-        match self.stands_since {
-            None if behind => self.stands_since = Some(now),
-            Some(since) if !behind => {
-                self.stood_ms += now.saturating_sub(since);
-                self.stands_since = None;
-            }
-            _ => {}
-        }
-    }
-
-    /// The relay's time.
-    fn now(&self) -> Now {
-        let now = self.shared.clock.now();
-        Now { mono_ms: self.stands_since.unwrap_or(now.mono_ms).saturating_sub(self.stood_ms), ..now }
-    }
-
-    /// When the link's next deadline passes, by our clock.
-    fn deadline(&self) -> Option<MonoMillis> {
-        let (at, _) = self.link.next_timeout().filter(|_| self.stands_since.is_none())?;
-        Some(at.saturating_add(self.stood_ms))
     }
 
     fn receive(&mut self, frames: Vec<String>) {

@@ -44,7 +44,7 @@ fn a_flood_of_live_events_takes_no_more_memory_than_it_may_and_all_of_it_arrives
             EventSpec::new(1621)
                 .at(now())
                 .tag(["a", &address("r")])
-                .content(&format!("{number} {}", "x".repeat(16_000)))
+                .content(format!("{number} {}", "x".repeat(16_000)))
                 .sign(&keys(7, number))
         })
         .collect();
