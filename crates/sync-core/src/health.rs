@@ -194,7 +194,10 @@ impl RelayHealth {
 
     /// Lets time pass: a stable connection is healthy again, a cool-down ends, what failed for too long is dead.
     pub fn tick(&mut self, now: Now) {
-        self.dead_at.take_if(|at| *at <= now.mono_ms);
+        if let Some(at) = self.dead_at.take_if(|at| *at <= now.mono_ms) {
+            // From then on it is tried once a day.
+            self.retry_at = Some(at.saturating_add(self.config.dead_retry_ms));
+        }
         self.cool_until.take_if(|until| *until <= now.mono_ms);
         let stable = |since: MonoMillis| now.mono_ms >= since.saturating_add(self.config.stable_after_ms);
         if self.connected_since.is_some_and(stable) {

@@ -76,6 +76,6 @@ fn the_daemon_shows_that_the_store_is_full() {
     assert_eq!(daemon.stop().status.code(), Some(0));
     let place = place.var("GRASP_SYNC_STORE__MAX_SIZE", "1GiB");
     let mut daemon = Daemon::start(&place);
-    daemon.wait_relays(net.urls(), "Connected");
+    daemon.wait_status(|status| status["totals"]["store_events"] == announcements.len());
     assert_eq!(stored(&place), ids(&announcements), "with room all of it comes");
 }

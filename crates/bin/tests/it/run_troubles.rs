@@ -102,7 +102,7 @@ fn a_relay_that_never_answers_is_dead_for_now_and_stays_so_through_a_restart() {
     let shown = relay(&status, &url).expect("listed");
     assert_eq!(shown["status"], "Disconnected", "{shown:#}");
     assert!(shown["last_error"].is_string() && shown["last_connected"].is_null(), "{shown:#}");
-    // Dead by the clock at two seconds; given up, and told to whoever counts, with the attempt after that.
+    // Dead by the clock at two seconds, and told to whoever counts.
     let state = format!("ngit_sync_relay_status{{relay={url:?}}}");
     daemon.wait_status_with(|daemon, status| status["totals"]["dead"] == 1 && daemon.metric(&state) == Some(4.0));
     let tries = failed_attempts(&daemon, &url);

@@ -117,22 +117,33 @@ fn a_message_beyond_the_limit_ends_the_connection_and_is_named() {
 }
 
 #[test]
-fn half_a_message_and_then_silence_is_a_timeout() {
+fn half_a_message_and_then_silence_is_survived_or_named() {
     let events = notes(200);
     for strategy in ["negentropy", "req"] {
         let (place, synced) = met(&events, &["--strategy", strategy], |faults| faults.half_message_after = Some(60));
-        degraded(&synced, &[]);
-        assert!(stored(&place).len() >= 50, "{strategy}: what came before it is kept: {synced:#?}");
+        let held = stored(&place).len();
+        // A new connection may bring what is left; else it is named.
+        if held == events.len() {
+            complete(&synced)
+        } else {
+            degraded(&synced, &[])
+        }
+        assert!(held >= 50, "{strategy}: what came before it is kept: {synced:#?}");
     }
 }
 
 #[test]
-fn a_relay_that_falls_silent_is_a_timeout() {
+fn a_relay_that_falls_silent_is_left_and_read_on_or_named() {
     let events = notes(200);
     for (strategy, after) in [("negentropy", 0), ("negentropy", 30), ("req", 0), ("req", 30)] {
         let (place, synced) = met(&events, &["--strategy", strategy], |faults| faults.stall_after = Some(after));
-        degraded(&synced, &[]);
         let held = stored(&place).len() as u64;
+        // A connection that says nothing is left, and a new one may bring what is left; else it is named.
+        if held == events.len() as u64 {
+            complete(&synced)
+        } else {
+            degraded(&synced, &[])
+        }
         assert!(held + 3 >= after, "{strategy}, {after}: {held} held; {synced:#?}");
     }
 }

@@ -75,6 +75,7 @@ fn the_moment_of_death_is_due_once_and_not_before() {
     let dead = later.plus_ms(HOUR);
     health.tick(dead);
     assert_eq!((health.state(dead), health.next_change()), (HealthState::Dead, None));
+    assert_eq!(wait(&health, dead), 24 * HOUR, "what was to be tried sooner is not");
     health.on_failure(&fault(FaultKind::Timeout), &mut jitter, dead.plus_ms(24 * HOUR));
     assert_eq!(health.next_change(), None, "it is dead already");
 }
