@@ -42,7 +42,7 @@ pub struct Summary {
     pub restarts: u64,
     /// Events accepted at the end.
     pub accepted: u64,
-    /// Relays that were wanted at the end, and complete or degraded with a reason.
+    /// Relays that the process knew at the end.
     pub relays: u64,
     /// The most that one connection ever made us hold, bytes.
     pub most_held: u64,

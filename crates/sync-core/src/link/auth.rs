@@ -42,9 +42,11 @@ pub(super) struct Auth {
     accepted: bool,
     /// It doesn't want to.
     refused: bool,
-    /// Answers that were of no use, and when the next is due.
+    /// Answers that were of no use.
     refusals: u32,
+    /// The first refusal was told.
     told_refused: bool,
+    /// When the next answer is due.
     again_at: Option<MonoMillis>,
 }
 

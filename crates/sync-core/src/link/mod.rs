@@ -67,7 +67,7 @@ pub type LiveKey = u64;
 pub struct LiveSubscription {
     /// Its number. The same key with other filters replaces what was open under it, without a gap.
     pub key: LiveKey,
-    /// Its filters, without `limit`; the link adds `limit: 0`, or `since` now where the relay mishandles that.
+    /// Its filters, without `limit`; the link adds `limit: 0`, or a `since` a little ago where the relay mishandles that.
     pub filters: Vec<Filter>,
 }
 
