@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use nostr::event::Event;
+use store_lmdb::{LmdbStore, Options};
+use sync_core::store::{EventStore, StateTable};
 use testkit::relay::RelayStats;
 
 use crate::daemon::{Daemon, PATIENCE, relay};
@@ -19,14 +21,23 @@ fn world() -> (Net, Vec<Event>, Event) {
 }
 
 /// Waits until the records of a relay that is complete are on the disk: they are written every few seconds. What a
-/// daemon that is killed leaves behind can be seen nowhere else.
+/// daemon that is killed leaves behind can be seen nowhere else. Pages are written before the commit that makes them
+/// count, so the words alone are not enough: a copy is opened as the next daemon will open it.
 fn wait_recorded(place: &Place) {
     let deadline = Instant::now() + PATIENCE;
     let wanted: &[u8] = b"\"status\":\"Connected\"";
+    let says_so = |bytes: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
     loop {
         let bytes = std::fs::read(place.path().join("grasp-sync-data/data.mdb")).expect("the store's file");
-        if bytes.windows(wanted.len()).any(|window| window == wanted) {
-            return;
+        if says_so(&bytes) {
+            let copy = tempfile::tempdir().expect("a place for the copy");
+            std::fs::write(copy.path().join("data.mdb"), bytes).expect("the copy");
+            let options = Options { read_only: true, ..Options::default() };
+            // A copy made while pages were written may make no sense; the next one will.
+            let records = LmdbStore::open(copy.path(), options).ok().and_then(|s| s.read_state(StateTable::Relay).ok());
+            if records.is_some_and(|records| records.iter().any(|(_, value)| says_so(value))) {
+                return;
+            }
         }
         assert!(Instant::now() < deadline, "no record of the relay");
         std::thread::sleep(Duration::from_millis(50));
