@@ -2,7 +2,8 @@
 //!
 //! While events can't be stored for want of room, connections read nothing (see [`crate::driver`]): what was sent waits at
 //! the relays and in the sockets. Every few seconds a record of the size of a large event is written and taken away again;
-//! when that works, intake goes on. A store that fills up again at once is tried less and less often.
+//! when that works, intake goes on. An outbox as full as it may be counts as a store without room, until the own relay has
+//! taken a tenth of it. A store that fills up again at once is tried less and less often.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,11 +55,25 @@ pub(crate) async fn watch(store: Arc<dyn EventStore>, full: Trouble, room: mpsc:
     }
 }
 
+/// Whether what is accepted may be held for the own relay, where there is an external one.
+///
+/// # Errors
+/// It may not: too much is held already.
+pub(crate) fn outbox_has_room(store: &dyn EventStore) -> Result<(), StoreError> {
+    let state = store.outbox_state()?;
+    if state.has_room() {
+        Ok(())
+    } else {
+        Err(StoreError::Full(format!("{} events wait for the own relay", state.held)))
+    }
+}
+
 /// Whether something can be written.
 ///
 /// # Errors
 /// It can't.
 pub(crate) fn probe(store: &dyn EventStore) -> Result<(), StoreError> {
+    outbox_has_room(store)?;
     let write = |value| vec![StateWrite::new(StateTable::Probe, *b"room", value)];
     store.write_state(write(Some(vec![0; PROBE])))?;
     store.write_state(write(None))

@@ -18,8 +18,8 @@ use sync_core::strategy::{BadEvent, CheckVerdict};
 use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::Clock;
 use crate::trouble::Trouble;
+use crate::{Clock, gate};
 
 /// Events in one piece of work: small enough to share between cores, large enough to be worth a hand-over.
 pub const MAX_JOBS: usize = 64;
@@ -202,6 +202,7 @@ impl Checker {
             metrics,
             trouble,
             full,
+            store: Arc::clone(&self.store),
             _place: place,
         };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
@@ -269,6 +270,7 @@ struct Settle {
     metrics: Metrics,
     trouble: Trouble,
     full: Trouble,
+    store: Arc<dyn EventStore>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -286,7 +288,10 @@ impl Settle {
             Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == IntakeOutcome::Duplicate) => {}
             Ok(_) => {
                 self.trouble.clear();
-                self.full.clear();
+                // In a full outbox there is room for whatever isn't accepted.
+                if self.full.is_raised() && gate::outbox_has_room(&*self.store).is_ok() {
+                    self.full.clear();
+                }
             }
         }
         let outcomes: Vec<Result<IntakeOutcome, StoreError>> = match result {
@@ -299,13 +304,15 @@ impl Settle {
         for outcome in &outcomes {
             self.metrics.event_received(match outcome {
                 Ok(IntakeOutcome::Stored) => "stored",
+                Ok(IntakeOutcome::Held) => "held",
                 Ok(IntakeOutcome::Duplicate) => "duplicate",
                 Ok(IntakeOutcome::Deferred(reason)) => reason.as_str(),
                 Ok(IntakeOutcome::Rejected(reason)) => reason.as_str(),
                 Err(_) => "store_error",
             });
         }
-        let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(IntakeOutcome::Stored))).count();
+        let taken = |outcome: &&_| matches!(outcome, Ok(IntakeOutcome::Stored | IntakeOutcome::Held));
+        let stored = outcomes.iter().filter(taken).count();
         self.metrics.events_synced(stored as u64);
         self.send(fresh.into_iter().zip(outcomes).map(|((token, id), outcome)| (token, id, outcome)).collect());
     }

@@ -12,9 +12,9 @@ use crate::bytes::Reader;
 use crate::codec::{self, Record};
 use crate::error::{damaged, from_heed};
 use crate::keys::{self, Key};
-use crate::rejected;
 use crate::schema::{Databases, Db, read_u64};
 use crate::txn::LmdbTxn;
+use crate::{outbox, rejected};
 
 /// The value of an `ids` row.
 pub(crate) fn encode_row(seq: u64, created_at: u64, kind: u16, accepted: FeedSeq) -> [u8; 26] {
@@ -49,7 +49,7 @@ pub(crate) fn row(
     dbs.ids.get(txn, id).map_err(from_heed)?.map(|bytes| decode_row(bytes, floor)).transpose()
 }
 
-/// What is known of an id: stored, or kept out with a row that counts.
+/// What is known of an id: stored, held, or kept out with a row that counts.
 pub(crate) fn known(
     dbs: &Databases,
     txn: &RoTxn<'_>,
@@ -58,6 +58,9 @@ pub(crate) fn known(
 ) -> Result<Option<KnownEvent>, StoreError> {
     if let Some(row) = row(dbs, txn, id.as_bytes(), 0)? {
         return Ok(Some(KnownEvent { created_at: row.created_at, stored: true }));
+    }
+    if let Some(held) = outbox::known(dbs, txn, id)? {
+        return Ok(Some(held));
     }
     let created_at = rejected::known_since(dbs, txn, id.as_bytes(), judging)?;
     Ok(created_at.map(|created_at| KnownEvent { created_at, stored: false }))

@@ -11,6 +11,7 @@
 //! | `codec`, `bytes` | an event as compact bytes, and back |
 //! | `keys` | keys of every index |
 //! | `txn`, `events`, `feed`, `rejected` | the primitives of a write transaction |
+//! | `outbox` | accepted events that wait for the own relay |
 //! | `rejected_row` | a row of the rejected index as bytes |
 //! | `matching`, `plan`, `query` | filters: whether they match, by which index, newest first |
 //! | `view` | the local set of a filter, for reconciliation |
@@ -29,6 +30,7 @@ mod feed;
 mod keys;
 mod matching;
 mod open;
+mod outbox;
 mod plan;
 mod query;
 mod rejected;

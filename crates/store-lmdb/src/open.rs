@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heed::{EnvFlags, EnvOpenOptions};
+use sha2::{Digest, Sha256};
 use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::IntakeConfig;
 use sync_core::store::{StateTable, StoreError};
@@ -272,10 +273,18 @@ fn write_schema(path: &Path, env: &StoreEnv, options: &Options) -> Result<Databa
     // those who listen, and nobody does yet.
     dbs.feed_removed.clear(&mut txn).map_err(from_heed).map_err(failed)?;
     if let Some(policy) = &options.policy {
-        void_verdicts_of_another_policy(&dbs, &mut txn, policy.fingerprint()).map_err(failed)?;
+        void_verdicts_of_another_policy(&dbs, &mut txn, fingerprint(policy, &options.intake)).map_err(failed)?;
     }
     txn.commit().map_err(from_heed).map_err(failed)?;
     Ok(dbs)
+}
+
+/// What the verdicts of a store hold under: the policy, and whose word is the last.
+fn fingerprint(policy: &AdmissionPolicy, intake: &IntakeConfig) -> [u8; 32] {
+    match &intake.own_relay {
+        None => policy.fingerprint(),
+        Some(relay) => Sha256::new().chain_update(policy.fingerprint()).chain_update(relay.as_str()).finalize().into(),
+    }
 }
 
 /// A changed policy voids the rejected index and the feed (SPEC §3). All marks are voided at once by the floor;

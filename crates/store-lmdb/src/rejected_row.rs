@@ -1,7 +1,7 @@
 //! A row of the rejected index as bytes.
 //!
 //! id, author, `created_at`, kind, hot until, cold until, the place in the feed where it is wanted (0: none), reasons (a
-//! text each, empty for none), tags, what it waits for, relays, the body.
+//! text each, empty for none), the own relay's words, tags, what it waits for, relays, the body.
 
 use nostr::event::EventId;
 use nostr::key::PublicKey;
@@ -24,6 +24,7 @@ pub(crate) fn encode(row: &RejectedRow, out: &mut Vec<u8>) -> Result<(), StoreEr
     out.extend_from_slice(&row.wanted.unwrap_or(0).to_be_bytes());
     put_text(out, &name_of(row.rejected.as_ref())?);
     put_text(out, &name_of(row.deferred.as_ref())?);
+    put_text(out, &row.said);
     put_varint(out, row.tags.len() as u64);
     for (letter, value) in &row.tags {
         put_varint(out, u64::from(u32::from(*letter)));
@@ -75,6 +76,7 @@ fn read_head(reader: &mut Reader<'_>) -> Result<RejectedRow, Damaged> {
         wanted: Some(reader.u64()?).filter(|place| *place > 0),
         rejected: reason(reader)?,
         deferred: reason(reader)?,
+        said: reader.text()?.to_text(),
         tags: Vec::new(),
         waits_for: Vec::new(),
         relays: Vec::new(),

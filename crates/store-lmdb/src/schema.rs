@@ -24,6 +24,8 @@
 //! | `rejected_hot`, `rejected_cold` | when the body, the row goes; id | |
 //! | `rejected_deps` | dependency, id | |
 //! | `rejected_relays` | relay, tail | |
+//! | `outbox` | id | the held event, and how it stands ([`crate::outbox`]) |
+//! | `outbox_due` | when it may be offered (0: never answered), id | |
 //! | `state` | table, key | whatever its owner wrote |
 //! | `meta` | name | a number or a hash |
 
@@ -37,12 +39,13 @@ pub(crate) type Db = heed::Database<Bytes, Bytes>;
 pub(crate) type StoreEnv = Env<WithoutTls>;
 
 /// The schema that this code reads and writes.
-pub(crate) const SCHEMA: u64 = 2;
+pub(crate) const SCHEMA: u64 = 3;
 
 /// Steps from older schemas, in order: each takes a store of the given version to the next.
 const MIGRATIONS: &[(u64, Migration)] = &[
     // Rows of the rejected index gained a field. What was kept out is judged anew when it is offered again.
     (1, |dbs, txn| dbs.clear_rejected(txn)),
+    (2, |dbs, txn| dbs.clear_rejected(txn)),
 ];
 
 type Migration = fn(&Databases, &mut RwTxn<'_>) -> Result<(), StoreError>;
@@ -111,7 +114,8 @@ macro_rules! databases {
 
 databases! {
     events, ids, by_time, by_kind, by_author, by_author_kind, by_tag, slots, expiry, deleted_ids, deleted_slots,
-    feed, feed_removed, feed_wanted, unjudged, rejected, rejected_hot, rejected_cold, rejected_deps, rejected_relays, state, meta,
+    feed, feed_removed, feed_wanted, unjudged, rejected, rejected_hot, rejected_cold, rejected_deps, rejected_relays,
+    outbox, outbox_due, state, meta,
 }
 
 impl Databases {

@@ -23,6 +23,8 @@ pub struct StoreStats {
     pub rejected_hot: u64,
     /// Rows of the rejected index without.
     pub rejected_cold: u64,
+    /// Accepted events that wait for the own relay.
+    pub held: u64,
     /// The newest place in the feed.
     pub feed_head: FeedSeq,
     /// Accepted events.
@@ -70,6 +72,7 @@ impl LmdbStore {
             kinds,
             rejected_hot,
             rejected_cold,
+            held: dbs.outbox.len(&txn).map_err(from_heed)?,
             feed_head: dbs.number(&txn, Meta::FeedHead)?.unwrap_or(0),
             accepted: dbs.feed.len(&txn).map_err(from_heed)?,
             unjudged: dbs.unjudged.len(&txn).map_err(from_heed)?,

@@ -10,7 +10,8 @@ use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, KnownEvent, LocalSets, Reply, StateTable, StateWrite, StoreError, Submission,
+    EventStore, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply, StateTable,
+    StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{SetView, Window};
 
@@ -19,7 +20,7 @@ use crate::open::{Locks, OpenError, Options, Shared, SharedRef, open};
 use crate::schema::Meta;
 use crate::view::LocalView;
 use crate::writer::{Answer, Job, Listener, QUEUE, STEP, Work, Writer, state_key};
-use crate::{events, feed, query, rejected};
+use crate::{events, feed, outbox, query, rejected};
 
 /// A store in a directory. Reads run on the caller's thread, beside the writer's.
 ///
@@ -32,6 +33,8 @@ pub struct LmdbStore {
     pub(crate) locks: Locks,
     pub(crate) path: PathBuf,
     pub(crate) read_only: bool,
+    /// The most held events; 0 where none are.
+    max_held: u64,
 }
 
 /// The writer's thread, until it is closed; never there in a store that is only read.
@@ -75,6 +78,7 @@ impl LmdbStore {
         let opened = open(path, &options)?;
         let shared = Arc::new(Shared { env: opened.env, dbs: opened.dbs, judging: options.policy.is_some() });
         let listener = Arc::new(Mutex::new(None));
+        let max_held = options.intake.own_relay.as_ref().map_or(0, |_| options.intake.max_held);
         let writer = if options.read_only {
             None
         } else {
@@ -98,6 +102,7 @@ impl LmdbStore {
             shared,
             locks: opened.locks,
             read_only: options.read_only,
+            max_held,
             writer: WriterHandle(Mutex::new(writer)),
             listener,
         })
@@ -220,6 +225,18 @@ impl EventStore for LmdbStore {
             judged += step;
         }
         Ok(judged)
+    }
+
+    fn outbox(&self, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError> {
+        self.read(|dbs, txn| outbox::due(dbs, txn, now, max))
+    }
+
+    fn outbox_state(&self) -> Result<OutboxState, StoreError> {
+        self.read(|dbs, txn| outbox::state(dbs, txn, self.max_held))
+    }
+
+    fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Answers { answers, now, answer })
     }
 
     fn event_count(&self) -> Result<u64, StoreError> {

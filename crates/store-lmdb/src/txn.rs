@@ -4,11 +4,11 @@ use heed::RwTxn;
 use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use sync_core::model::RepoAddress;
-use sync_core::store::{Dependency, EventRow, FeedSeq, RejectedRow, Slot, SlotHead, StoreError, StoreTxn};
+use sync_core::store::{Dependency, EventRow, FeedSeq, HeldRow, RejectedRow, Slot, SlotHead, StoreError, StoreTxn};
 
 use crate::error::from_heed;
 use crate::schema::{Databases, Meta, StoreEnv};
-use crate::{events, feed, rejected};
+use crate::{events, feed, outbox, rejected};
 
 /// A write transaction with the numbers that it hands out.
 pub(crate) struct LmdbTxn<'e> {
@@ -21,6 +21,8 @@ pub(crate) struct LmdbTxn<'e> {
     pub(crate) judging: bool,
     /// Reused for every value that is written.
     pub(crate) buffer: Vec<u8>,
+    /// Whether something went into the outbox, or out of it.
+    pub(crate) outbox_changed: bool,
     begun_with: (u64, FeedSeq),
 }
 
@@ -31,10 +33,20 @@ impl<'e> LmdbTxn<'e> {
         let feed_head = dbs.number(&txn, Meta::FeedHead)?.unwrap_or(0);
         let feed_floor = dbs.number(&txn, Meta::FeedFloor)?.unwrap_or(0);
         let begun_with = (next_seq, feed_head);
-        Ok(Self { dbs, txn, next_seq, feed_head, feed_floor, judging, buffer: Vec::new(), begun_with })
+        Ok(Self {
+            dbs,
+            txn,
+            next_seq,
+            feed_head,
+            feed_floor,
+            judging,
+            buffer: Vec::new(),
+            outbox_changed: false,
+            begun_with,
+        })
     }
 
-    /// Makes everything durable. Returns the feed's head, and whether it moved.
+    /// Makes everything durable. Returns the feed's head, and whether it or the outbox changed.
     pub(crate) fn commit(mut self) -> Result<(FeedSeq, bool), StoreError> {
         if self.next_seq != self.begun_with.0 {
             self.dbs.set_number(&mut self.txn, Meta::NextSeq, self.next_seq)?;
@@ -44,7 +56,7 @@ impl<'e> LmdbTxn<'e> {
             self.dbs.set_number(&mut self.txn, Meta::FeedHead, self.feed_head)?;
         }
         self.txn.commit().map_err(from_heed)?;
-        Ok((self.feed_head, moved))
+        Ok((self.feed_head, moved || self.outbox_changed))
     }
 }
 
@@ -127,6 +139,26 @@ impl StoreTxn for LmdbTxn<'_> {
 
     fn release(&mut self, row: &RejectedRow) -> Result<FeedSeq, StoreError> {
         rejected::release(self, row)
+    }
+
+    fn held(&self, id: &EventId) -> Result<Option<HeldRow>, StoreError> {
+        outbox::row(self.dbs, &self.txn, id)
+    }
+
+    fn put_held(&mut self, row: &HeldRow) -> Result<(), StoreError> {
+        outbox::put(self, row)
+    }
+
+    fn remove_held(&mut self, id: &EventId) -> Result<(), StoreError> {
+        outbox::remove(self, id)
+    }
+
+    fn held_count(&self) -> Result<u64, StoreError> {
+        self.dbs.outbox.len(&self.txn).map_err(from_heed)
+    }
+
+    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
+        outbox::ids(self.dbs, &self.txn, max)
     }
 
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {

@@ -15,6 +15,7 @@ use sync_core::store::StoreError;
 use crate::error::from_heed;
 use crate::events::{Index, decode_head, decode_row, index_rows, record, to_event};
 use crate::keys;
+use crate::outbox;
 use crate::rejected::{SubIndex, sub_keys};
 use crate::rejected_row;
 use crate::schema::{Databases, Db, Meta, read_u64};
@@ -86,6 +87,7 @@ impl LmdbStore {
         check.slots()?;
         check.feed()?;
         check.rejected()?;
+        check.outbox()?;
         check.numbers()?;
         Ok(check.report)
     }
@@ -286,6 +288,40 @@ impl<'t> Check<'t> {
             if rows != expected {
                 self.report.add("rejected", || format!("{index:?} has {rows} rows where {expected} belong"));
             }
+        }
+        Ok(())
+    }
+
+    /// Every held event is due at its time, nothing else is, and none is stored or kept out beside.
+    fn outbox(&mut self) -> Result<(), StoreError> {
+        for row in self.dbs.outbox.iter(self.txn).map_err(from_heed)? {
+            let (id, bytes) = row.map_err(from_heed)?;
+            self.report.rows += 1;
+            let row = match outbox::decode(bytes) {
+                Ok(row) if row.event.id.as_bytes() == id => row,
+                Ok(_) => {
+                    self.report.add("outbox", || format!("the row of {} is another's", hex(id)));
+                    continue;
+                }
+                Err(error) => {
+                    self.report.add("outbox", || format!("{}: {error}", hex(id)));
+                    continue;
+                }
+            };
+            let key = keys::due(row.next_at, row.event.id.as_bytes());
+            if self.dbs.outbox_due.get(self.txn, &key).map_err(from_heed)?.is_none() {
+                self.report.add("outbox", || format!("event {} is never due", hex(id)));
+            }
+            for (name, db) in [("stored", self.dbs.ids), ("kept out", self.dbs.rejected)] {
+                if db.get(self.txn, id).map_err(from_heed)?.is_some() {
+                    self.report.add("outbox", || format!("event {} is held, and {name} too", hex(id)));
+                }
+            }
+        }
+        let (held, due) = (self.dbs.outbox.len(self.txn), self.dbs.outbox_due.len(self.txn));
+        let (held, due) = (held.map_err(from_heed)?, due.map_err(from_heed)?);
+        if held != due {
+            self.report.add("outbox", || format!("{held} events are held, and {due} are due"));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, HotBodies, HotBody, IntakeConfig, MAX_HOT_BYTES};
-use sync_core::store::{FeedSeq, IntakeOutcome, Reply, StateTable, StateWrite, StoreError, Submission};
+use sync_core::store::{FeedSeq, IntakeOutcome, OwnVerdict, Reply, StateTable, StateWrite, StoreError, Submission};
 
 use crate::error::from_heed;
 use crate::events::{decode_row, record, to_event};
@@ -48,6 +48,12 @@ pub(crate) enum Job {
     Judge {
         now: u64,
         answer: Answer<Option<u64>>,
+    },
+    /// Take what the own relay said of events in the outbox.
+    Answers {
+        answers: Vec<OwnVerdict>,
+        now: u64,
+        answer: Answer<()>,
     },
     /// Sweep once.
     Sweep {
@@ -175,6 +181,7 @@ impl Writer {
                     self.write(group, &mut memory);
                 }
                 Job::Judge { now, answer } => _ = answer.send(self.judge(now)),
+                Job::Answers { answers, now, answer } => _ = answer.send(self.answers(&answers, now)),
                 Job::Sweep { now, answer } => _ = answer.send(self.sweep(now)),
             }
         }
@@ -234,9 +241,12 @@ impl Writer {
         for work in group {
             match work {
                 Work::State(writes, _) => writes.iter().try_for_each(|write| put_state(&mut txn, write))?,
-                Work::Events(Submission { offered, relay, state, .. }, _) => {
+                Work::Events(Submission { offered, relay, state, now, .. }, _) => {
                     for id in relay.iter().flat_map(|_| offered) {
-                        relay.iter().try_for_each(|relay| intake::note_offer(&mut txn, id, relay))?;
+                        let (policy, now) = (self.policy.as_ref(), *now);
+                        relay
+                            .iter()
+                            .try_for_each(|relay| intake::note_offer(&mut txn, policy, &self.intake, id, relay, now))?;
                     }
                     state.iter().try_for_each(|write| put_state(&mut txn, write))?;
                 }
@@ -294,10 +304,21 @@ impl Writer {
         Ok(steps)
     }
 
+    fn answers(&self, answers: &[OwnVerdict], now: u64) -> Result<(), StoreError> {
+        let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, self.policy.is_some())?;
+        for OwnVerdict { id, answer } in answers {
+            intake::answer(&mut txn, self.policy.as_ref(), &self.intake, id, answer, now)?;
+        }
+        self.finish(txn)
+    }
+
     fn judge(&self, now: u64) -> Result<Option<u64>, StoreError> {
         let Some(policy) = &self.policy else { return Ok(None) };
         let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, true)?;
-        let judged = if requeue(&mut txn)? {
+        let taken_back = intake::take_back(&mut txn, Some(policy), &self.intake, now, STEP)?;
+        let judged = if taken_back > 0 {
+            Some(taken_back as u64)
+        } else if requeue(&mut txn)? {
             Some(0)
         } else {
             let due = next_unjudged(&txn)?;

@@ -7,8 +7,8 @@ use nostr::event::{Event, EventId};
 use nostr::filter::{Filter, MatchEventOptions};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, IntakeOutcome, KnownEvent, LocalSets, Reply, StateTable, StateWrite, StoreError,
-    Submission,
+    EventStore, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply,
+    StateTable, StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{SetView, VecSet, Window};
 
@@ -96,6 +96,18 @@ impl EventStore for Memory {
     fn on_feed(&self, _: Box<dyn Fn(FeedSeq) + Send + Sync>) {}
 
     fn judge_backlog(&self, _: u64) -> Result<u64, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    fn outbox(&self, _: u64, _: usize) -> Result<Vec<HeldEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn outbox_state(&self) -> Result<OutboxState, StoreError> {
+        Ok(OutboxState::default())
+    }
+
+    fn answer_outbox(&self, _: Vec<OwnVerdict>, _: u64) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 

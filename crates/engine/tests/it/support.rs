@@ -13,8 +13,8 @@ use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::nostr::filter::Filter;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, KnownEvent, LocalSets, Reply, StateRecord, StateTable, StateWrite, StoreError,
-    Submission,
+    EventStore, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply, StateRecord,
+    StateTable, StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, FrameSink, FrameSource, Target};
@@ -219,6 +219,18 @@ impl EventStore for SlowStore {
 
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {
         self.inner.judge_backlog(now)
+    }
+
+    fn outbox(&self, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError> {
+        self.inner.outbox(now, max)
+    }
+
+    fn outbox_state(&self) -> Result<OutboxState, StoreError> {
+        self.inner.outbox_state()
+    }
+
+    fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {
+        self.inner.answer_outbox(answers, now)
     }
 
     fn event_count(&self) -> Result<u64, StoreError> {

@@ -53,6 +53,7 @@ fn row(number: u8, waits_for: &[Dependency], relay: Option<&str>) -> RejectedRow
         kind: 1,
         pubkey: author(2),
         tags: vec![('t', "x".to_owned())],
+        said: String::new(),
         rejected: waits_for.is_empty().then_some(RejectReason::Superseded),
         deferred: (!waits_for.is_empty()).then_some(DeferReason::Orphan),
         waits_for: waits_for.to_vec(),

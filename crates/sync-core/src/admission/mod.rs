@@ -63,6 +63,8 @@ pub enum RejectReason {
     Denied,
     /// More bytes than the store can take.
     TooLarge,
+    /// The external own relay refused it; its words are kept.
+    OwnRelay,
 }
 
 impl RejectReason {
@@ -78,12 +80,13 @@ impl RejectReason {
             Self::GraspListElsewhere => "grasp_list_elsewhere",
             Self::Denied => "denied",
             Self::TooLarge => "too_large",
+            Self::OwnRelay => "own_relay",
         }
     }
 
     /// Whether the reason lies in the event and its like, so that it holds under every policy and without one.
     pub fn is_lasting(self) -> bool {
-        !matches!(self, Self::NotListed | Self::GraspListElsewhere | Self::Denied)
+        !matches!(self, Self::NotListed | Self::GraspListElsewhere | Self::Denied | Self::OwnRelay)
     }
 }
 

@@ -119,13 +119,25 @@ impl Step<'_> {
         }
     }
 
+    /// Whether an event that passed the screen would be accepted as things stand.
+    pub(super) fn would_be_accepted(&self, policy: &AdmissionPolicy, event: &Event) -> Result<bool, StoreError> {
+        if refs::is_announcement(event) {
+            return Ok(policy.qualifies(event) || self.is_named_by_another(&event.pubkey, identifier_of(event))?);
+        }
+        Ok(matches!(self.verdict(policy, event)?, Verdict::Accept))
+    }
+
     /// Whether `author` has an accepted announcement of `identifier`, or is named by one.
     fn is_maintainer(&self, author: &PublicKey, identifier: &str) -> Result<bool, StoreError> {
-        if self.is_repo_accepted(&RepoAddress::new(*author, identifier))? {
-            return Ok(true);
-        }
+        Ok(self.is_repo_accepted(&RepoAddress::new(*author, identifier))?
+            || self.is_named_by_another(author, identifier)?)
+    }
+
+    /// Whether somebody else's accepted announcement of `identifier` names `author` as a maintainer.
+    fn is_named_by_another(&self, author: &PublicKey, identifier: &str) -> Result<bool, StoreError> {
         for announcement in self.txn.announcements(identifier, MAX_GROUP)? {
-            if refs::maintainers(&announcement).any(|maintainer| maintainer == *author)
+            if announcement.pubkey != *author
+                && refs::maintainers(&announcement).any(|maintainer| maintainer == *author)
                 && self.is_accepted(&announcement.id)?
             {
                 return Ok(true);
@@ -160,8 +172,11 @@ impl Step<'_> {
         }
     }
 
-    /// Accepts an event, storing it first where it isn't.
+    /// Accepts an event, storing it first where it isn't; with an external own relay that hasn't it yet, holds it.
     fn admit(&mut self, event: &Event) -> Result<(), StoreError> {
+        if self.is_to_be_held(&event.id) {
+            return self.hold(event);
+        }
         if self.txn.row(&event.id)?.is_none() {
             self.store(event)?;
         }
@@ -191,6 +206,10 @@ impl Step<'_> {
         while let Some(event) = queue.pop_front() {
             if !self.is_accepted(&event.id)? {
                 self.admit(&event)?;
+                if self.is_to_be_held(&event.id) {
+                    // Whom it names is accepted after it is.
+                    continue;
+                }
             }
             for maintainer in refs::maintainers(&event) {
                 if reached.contains(&maintainer) {

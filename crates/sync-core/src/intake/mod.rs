@@ -12,6 +12,8 @@
 //! - **What waits** is judged again when what it waits for is accepted: by a work list, never by recursion. Rows whose
 //!   body is gone are let go of ([`StoreTxn::release`]): their events count as unknown, and the feed tells that they are
 //!   wanted from the relays that offered them. It tells so until they are known again or the row's time is up.
+//! - **With an external own relay** ([`IntakeConfig::own_relay`]) what would be accepted is *held* in the outbox instead, until
+//!   that relay has said its word; see `own`.
 //! - **Acceptance stands.** A withdrawn repository or a deleted event takes no others with it: what was accepted by way
 //!   of it stays.
 //!
@@ -22,6 +24,7 @@
 
 mod hot;
 mod judge;
+mod own;
 mod refs;
 mod step;
 mod sweep;
@@ -32,13 +35,14 @@ use nostr::event::{Event, EventId};
 
 pub use hot::{Departed, HotBodies, HotBody, MAX_HOT_BYTES};
 pub use judge::MAX_GROUP;
+pub use own::{answer, take_back};
 pub use refs::{MAX_DEPENDENCIES, MAX_MAINTAINERS, expiration_of, references, slot_of};
 pub use step::MAX_ROW_TAGS;
 
-use crate::admission::{AdmissionPolicy, RejectReason};
+use crate::admission::AdmissionPolicy;
 use crate::model::RelayUrl;
-use crate::store::{IntakeOutcome, StoreError, StoreTxn};
-use step::{KeptOut, Step};
+use crate::store::{IntakeOutcome, OwnAnswer, StoreError, StoreTxn};
+use step::Step;
 
 /// Bounds of the intake (CONTRACT.md, `[limits]` and `[rejected]`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +55,24 @@ pub struct IntakeConfig {
     pub cold_s: u64,
     /// Rows of the rejected index. Default 1,000,000. [`trim`] and [`sweep`] bring them down to it.
     pub max_rejected: u64,
+    /// The external own relay, where there is one: what would be accepted is held until it has said its word, and what
+    /// it serves itself is accepted at once. Default none.
+    pub own_relay: Option<RelayUrl>,
+    /// Held events, beyond which nothing is taken in that would be held: [`StoreError::Full`]. What waited in the rejected
+    /// index or in the store is held all the same. Default 100,000.
+    pub max_held: u64,
 }
 
 impl Default for IntakeConfig {
     fn default() -> Self {
-        Self { max_future_s: 900, hot_s: 120, cold_s: 7 * 86_400, max_rejected: 1_000_000 }
+        Self {
+            max_future_s: 900,
+            hot_s: 120,
+            cold_s: 7 * 86_400,
+            max_rejected: 1_000_000,
+            own_relay: None,
+            max_held: 100_000,
+        }
     }
 }
 
@@ -77,32 +94,35 @@ pub fn take(
         return Ok(IntakeOutcome::Duplicate);
     }
     let mut step = Step::new(txn, policy, config, now);
+    if step.is_own(relay) {
+        step.confirm(&event.id)?;
+    } else if step.txn.held(&event.id)?.is_some() {
+        return Ok(IntakeOutcome::Held);
+    }
     if let Some(outcome) = step.standing_verdict(event, relay)? {
         return Ok(outcome);
     }
-    if policy.is_some_and(|policy| policy.is_denied(event)) {
-        step.keep_out(event, KeptOut::Rejected(RejectReason::Denied), relay)?;
-    } else if let Some(reason) = step.screen(event)? {
-        if matches!(reason, RejectReason::Deleted | RejectReason::Expired) {
-            step.claim_slot(event)?;
-        }
-        step.keep_out(event, KeptOut::Rejected(reason), relay)?;
-    } else {
-        step.claim_slot(event)?;
-        match policy {
-            None => step.store(event)?,
-            Some(policy) => step.judge_arrival(policy, event, relay)?,
-        }
-    }
+    step.take_in(event, relay)?;
     step.finish()?;
     step.outcome(event)
 }
 
-/// Takes note that `relay` offers an event that was kept out. An id that isn't in the rejected index is left alone.
+/// Takes note that `relay` offers an event that was kept out. An id that isn't in the rejected index is left alone, but for
+/// one that is held: that the own relay offers it is its word.
 ///
 /// # Errors
 /// The transaction failed and must be aborted.
-pub fn note_offer(txn: &mut dyn StoreTxn, id: &EventId, relay: &RelayUrl) -> Result<(), StoreError> {
+pub fn note_offer(
+    txn: &mut dyn StoreTxn,
+    policy: Option<&AdmissionPolicy>,
+    config: &IntakeConfig,
+    id: &EventId,
+    relay: &RelayUrl,
+    now: u64,
+) -> Result<(), StoreError> {
+    if config.own_relay.as_ref() == Some(relay) {
+        answer(txn, policy, config, id, &OwnAnswer::Has, now)?;
+    }
     let Some(mut row) = txn.rejected(id)? else { return Ok(()) };
     if step::remember(&mut row.relays, Some(relay)) { txn.put_rejected(&row) } else { Ok(()) }
 }

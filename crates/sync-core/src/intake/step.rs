@@ -18,6 +18,8 @@ pub const MAX_ROW_TAGS: usize = 256;
 pub(super) enum KeptOut {
     /// For good.
     Rejected(RejectReason),
+    /// By the own relay, in these words.
+    Refused(String),
     /// Until one of these arrives.
     Deferred(DeferReason, Vec<Dependency>),
 }
@@ -33,6 +35,8 @@ pub(super) struct Step<'a> {
     pub(super) accepted: VecDeque<EventId>,
     /// Identifiers whose group has lost an accepted announcement, and is still to be settled.
     pub(super) shaken: BTreeSet<String>,
+    /// The event that the external own relay has, by its word.
+    pub(super) confirmed: Option<EventId>,
 }
 
 impl<'a> Step<'a> {
@@ -42,7 +46,34 @@ impl<'a> Step<'a> {
         config: &'a IntakeConfig,
         now: u64,
     ) -> Self {
-        Self { txn, policy, config, now, accepted: VecDeque::new(), shaken: BTreeSet::new() }
+        Self { txn, policy, config, now, accepted: VecDeque::new(), shaken: BTreeSet::new(), confirmed: None }
+    }
+
+    /// Takes in an event that nothing was decided about: judges it by the policy, stores it without one.
+    pub(super) fn take_in(&mut self, event: &Event, relay: Option<&RelayUrl>) -> Result<(), StoreError> {
+        if self.policy.is_some_and(|policy| policy.is_denied(event)) {
+            return self.keep_out(event, KeptOut::Rejected(RejectReason::Denied), relay);
+        }
+        if let Some(reason) = self.screen(event)? {
+            if matches!(reason, RejectReason::Deleted | RejectReason::Expired) {
+                self.claim_slot(event)?;
+            }
+            return self.keep_out(event, KeptOut::Rejected(reason), relay);
+        }
+        match self.policy {
+            None => {
+                self.claim_slot(event)?;
+                self.store(event)
+            }
+            // It takes its place among its versions when the own relay has it: until then the one before stands.
+            Some(policy) if self.is_to_be_held(&event.id) && self.would_be_accepted(policy, event)? => {
+                self.hold_arrival(event)
+            }
+            Some(policy) => {
+                self.claim_slot(event)?;
+                self.judge_arrival(policy, event, relay)
+            }
+        }
     }
 
     /// What was decided before about an event that comes again. The relay that offers it is remembered.
@@ -56,7 +87,9 @@ impl<'a> Step<'a> {
             // It is what was asked for; its row goes, or is written anew, with the verdict.
             return Ok(None);
         }
-        if !row.is_known(self.policy.is_some()) || row.cold_until <= self.now {
+        // What it refused, and has all the same, it took from somebody else.
+        let taken_since = row.rejected == Some(RejectReason::OwnRelay) && self.confirmed == Some(event.id);
+        if taken_since || !row.is_known(self.policy.is_some()) || row.cold_until <= self.now {
             self.txn.remove_rejected(&event.id)?;
             return Ok(None);
         }
@@ -154,6 +187,7 @@ impl<'a> Step<'a> {
             tags: refs::indexed_tags(event, MAX_ROW_TAGS),
             rejected: None,
             deferred: None,
+            said: String::new(),
             waits_for: Vec::new(),
             relays,
             hot_until: self.now,
@@ -168,6 +202,10 @@ impl<'a> Step<'a> {
                     // Not longer than the reason holds.
                     row.cold_until = row.cold_until.min(created_at.saturating_sub(self.config.max_future_s));
                 }
+            }
+            KeptOut::Refused(said) => {
+                row.rejected = Some(RejectReason::OwnRelay);
+                row.said = said;
             }
             KeptOut::Deferred(reason, waits_for) => {
                 row.deferred = Some(reason);
@@ -228,6 +266,9 @@ impl<'a> Step<'a> {
     pub(super) fn outcome(&self, event: &Event) -> Result<IntakeOutcome, StoreError> {
         if self.txn.row(&event.id)?.is_some() {
             return Ok(IntakeOutcome::Stored);
+        }
+        if self.txn.held(&event.id)?.is_some() {
+            return Ok(IntakeOutcome::Held);
         }
         let row = self.txn.rejected(&event.id)?;
         row.as_ref()

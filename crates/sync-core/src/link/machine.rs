@@ -17,6 +17,7 @@ use super::part::dense_text;
 use super::part::{Carried, Part};
 use super::piece::{At, Piece, Stage};
 use super::probe::Probe;
+use super::publish::Publishing;
 use super::running::Running;
 use super::silence::Silence;
 use super::upload::Upload;
@@ -101,6 +102,7 @@ pub struct RelayLink {
     pub(super) fetches: BTreeMap<u64, Fetch>,
     pub(super) next_fetch: u64,
     pub(super) uploads: BTreeMap<EventId, Upload>,
+    pub(super) publishing: Publishing,
     /// Strategies that turned out unsupported on this connection.
     pub(super) unsupported: BTreeSet<usize>,
     /// Strategies that were answered on this connection.
@@ -158,6 +160,7 @@ impl RelayLink {
             fetches: BTreeMap::new(),
             next_fetch: 1,
             uploads: BTreeMap::new(),
+            publishing: Publishing::default(),
             unsupported: BTreeSet::new(),
             proven: BTreeSet::new(),
             compared: BTreeMap::new(),
@@ -245,6 +248,7 @@ impl RelayLink {
         self.session_timeouts(local, now);
         self.request_timeouts(local, now);
         self.upload_timeouts(now);
+        self.publish_timeouts(now);
         self.probe_timeouts(now);
         self.parked_due(now);
         self.retries_due(now);
@@ -283,6 +287,7 @@ impl RelayLink {
         self.fetches.clear();
         self.probes.clear();
         self.uploads.clear();
+        self.publishing = Publishing::default();
         self.subs.clear();
         self.owners.clear();
         self.live.clear();
@@ -302,6 +307,7 @@ impl RelayLink {
         let sessions = self.sessions.values().filter_map(Running::deadline);
         let fetches = self.fetches.values().map(|fetch| (fetch.deadline, "request by id"));
         let uploads = self.uploads.values().map(|upload| (upload.deadline, "upload"));
+        let published = self.publish_deadline().map(|at| (at, "word on what was published"));
         let live = self.live_deadline().map(|at| (at.max(self.quiet_until), "live subscription"));
         let quiet = (self.quiet_until > 0).then_some((self.quiet_until, "cool-down"));
         let probes = self.probes.values().map(|probe| (probe.deadline, "probe"));
@@ -316,7 +322,7 @@ impl RelayLink {
         let requests = sessions.chain(fetches).chain(probes).chain(uploads);
         let auth = self.auth_deadline().map(|at| (at, "word on our authentication"));
         let silent = self.silent_until().map(|at| (at, "anything at all"));
-        requests.chain(silent).chain(parked).chain(auth).chain(live).chain(quiet).chain(waiting).min()
+        requests.chain(silent).chain(published).chain(parked).chain(auth).chain(live).chain(quiet).chain(waiting).min()
     }
 
     /// Frames and events that wait for checks: the shell stops reading where it grows.
@@ -420,7 +426,7 @@ impl RelayLink {
                 self.on_notice(&said, local, now);
             }
             RelayFrame::Ok { id, accepted, text } => {
-                if !self.auth_answered(id, accepted, &text, now) {
+                if !self.auth_answered(id, accepted, &text, now) && !self.published(id, accepted, &text, now) {
                     self.upload_answered(id, accepted, &text, now);
                 }
             }
@@ -460,6 +466,7 @@ impl RelayLink {
                 self.start_fetches(local, now);
                 self.start_probes(now);
                 self.start_uploads(local, now);
+                self.start_publishing(now);
             }
             self.conclude(local, now);
             if !self.dirty {

@@ -15,6 +15,7 @@
 //! | `probe` | whether a relay left something out without a word |
 //! | `memory`, `overlap` | what outlives the connection: drained windows, what was learnt of the relay; what two filters share |
 //! | `fetch`, `upload` | what is asked for by id, and what is offered |
+//! | `publish` | what the outbox hands over for the own relay, and that relay's word |
 //! | `verdicts` | what checks and store said of events |
 //! | `auth` | how a relay is told who we are |
 //! | `silence` | when the relay was last heard, and when it is given up for its silence |
@@ -36,6 +37,7 @@ mod overlap;
 mod part;
 mod piece;
 mod probe;
+mod publish;
 mod running;
 mod session;
 mod settle;
@@ -52,7 +54,7 @@ use nostr::event::EventId;
 use nostr::filter::Filter;
 
 use crate::model::{BatchId, BatchReport, BatchRequest, FilterCoverage};
-use crate::store::StateWrite;
+use crate::store::{OwnVerdict, StateWrite};
 use crate::strategy::CheckVerdict;
 use crate::transport::Fault;
 
@@ -129,6 +131,8 @@ pub enum LinkOutput {
     BatchDone(Box<BatchReport>),
     /// Something happened that the manager or an observer wants to know.
     Notice(LinkNotice),
+    /// What the relay said of an event that was published ([`RelayLink::publish`]).
+    Published(OwnVerdict),
     /// The connection is of no use: close it, for this reason.
     Close(Fault),
 }

@@ -38,13 +38,13 @@ impl RelayLink {
                 if let Err(error) = outcome {
                     self.live_unstored(key, error, now);
                 }
-                return *outcome == Ok(IntakeOutcome::Stored);
+                return matches!(outcome, Ok(IntakeOutcome::Stored | IntakeOutcome::Held));
             }
             None => return false,
         };
         let Some(carried) = self.batches.get_mut(&at.batch) else { return false };
         match outcome {
-            Ok(IntakeOutcome::Stored) => carried.counts.stored += 1,
+            Ok(IntakeOutcome::Stored | IntakeOutcome::Held) => carried.counts.stored += 1,
             Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
             Ok(IntakeOutcome::Deferred(reason)) => carried.reject(reason.as_str()),
             Ok(IntakeOutcome::Rejected(reason)) => carried.reject(reason.as_str()),
@@ -60,7 +60,8 @@ impl RelayLink {
             }
             match outcome {
                 Ok(IntakeOutcome::Stored | IntakeOutcome::Duplicate) => {}
-                Ok(IntakeOutcome::Deferred(_) | IntakeOutcome::Rejected(_)) => part.account(id),
+                // Not among what we have to compare by, and needed no more.
+                Ok(IntakeOutcome::Held | IntakeOutcome::Deferred(_) | IntakeOutcome::Rejected(_)) => part.account(id),
                 Err(error) => part.fail_once(window, FailureReason::Local, error.to_string()),
             }
         }

@@ -104,6 +104,9 @@ static ROWS: &[Row] = &[
     prefix("restricted", Meaning::Restricted),
     prefix("blocked", Meaning::Blocked),
     prefix("mute", Meaning::Blocked),
+    // OK of relays that hold a newer version, or were told to delete it.
+    prefix("replaced", Meaning::Blocked),
+    prefix("deleted", Meaning::Blocked),
     prefix("invalid", Meaning::Invalid),
     prefix("unsupported", Meaning::Unsupported),
     prefix("error", Meaning::Error),

@@ -3,6 +3,7 @@
 //! Calls block for the time of a disk access, [`EventStore::submit`] as long as the writer's queue is full:
 //! that is the back-pressure. None is called while a decision is made but those of [`LocalSets`].
 
+mod outbox;
 mod txn;
 
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 
+pub use outbox::{HeldEvent, HeldRow, OutboxState, OwnAnswer, OwnVerdict};
 pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
 
 use crate::admission::{DeferReason, RejectReason};
@@ -44,7 +46,8 @@ pub enum StoreError {
 pub struct KnownEvent {
     /// The time on record, unix seconds.
     pub created_at: u64,
-    /// Whether it is stored; otherwise it was kept out (rejected, superseded, deleted, expired, deferred).
+    /// Whether it is stored; otherwise it was kept out (rejected, superseded, deleted, expired, deferred) or is held for
+    /// the own relay.
     pub stored: bool,
 }
 
@@ -53,6 +56,8 @@ pub struct KnownEvent {
 pub enum IntakeOutcome {
     /// In the store, durably.
     Stored,
+    /// Accepted, and kept durably in the outbox until the external own relay has said its word (SPEC §3, §9).
+    Held,
     /// Was in the store already.
     Duplicate,
     /// Kept aside until something it depends on arrives.
@@ -261,8 +266,8 @@ pub trait EventStore: LocalSets + Send + Sync {
     /// The store can't be read.
     fn feed_head(&self) -> Result<FeedSeq, StoreError>;
 
-    /// Calls `wake` from the writer's thread after every commit that moved the feed's head. Must not block. One
-    /// listener at a time: the last one set.
+    /// Calls `wake` from the writer's thread after every commit that moved the feed's head or put something into the
+    /// outbox. Must not block. One listener at a time: the last one set.
     fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>);
 
     /// Judges again whatever was stored without having been judged under the present policy; and removes what has
@@ -271,6 +276,26 @@ pub trait EventStore: LocalSets + Send + Sync {
     /// # Errors
     /// The store failed; what was judged so far stands.
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError>;
+
+    /// What of the outbox may be offered to the own relay at `now`: first what was never answered, then what is to be
+    /// offered again, soonest first; at most `max`.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn outbox(&self, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError>;
+
+    /// How the outbox stands.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn outbox_state(&self) -> Result<OutboxState, StoreError>;
+
+    /// Takes what the own relay said of events in the outbox, with everything that follows from it, durably, before it
+    /// returns. Events that are no longer held are passed over.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError>;
 
     /// Stored events.
     ///

@@ -7,7 +7,7 @@ use nostr::event::{Event, EventId};
 use nostr::key::PublicKey;
 use serde::{Deserialize, Serialize};
 
-use super::{FeedSeq, StoreError};
+use super::{FeedSeq, HeldRow, StoreError};
 use crate::admission::{DeferReason, RejectReason};
 use crate::model::{RelayUrl, RepoAddress};
 
@@ -84,6 +84,8 @@ pub struct RejectedRow {
     pub rejected: Option<RejectReason>,
     /// Why it waits.
     pub deferred: Option<DeferReason>,
+    /// The own relay's words, where it refused the event; else empty.
+    pub said: String,
     /// What it waits for; empty where it was rejected for good.
     pub waits_for: Vec<Dependency>,
     /// The relays that offered it, at most [`RejectedRow::MAX_RELAYS`].
@@ -175,6 +177,21 @@ pub trait StoreTxn {
     /// Takes a row whose dependency has arrived, and whose body is gone, out of both tiers: it waits for nothing any
     /// longer, its id counts as unknown, and the feed tells that the event is wanted from the row's relays (SPEC §11).
     fn release(&mut self, row: &RejectedRow) -> Result<FeedSeq, StoreError>;
+
+    /// An event in the outbox.
+    fn held(&self, id: &EventId) -> Result<Option<HeldRow>, StoreError>;
+
+    /// Puts an event into the outbox, or its row in place of the one with the same id.
+    fn put_held(&mut self, row: &HeldRow) -> Result<(), StoreError>;
+
+    /// Takes an event out of the outbox.
+    fn remove_held(&mut self, id: &EventId) -> Result<(), StoreError>;
+
+    /// Events in the outbox.
+    fn held_count(&self) -> Result<u64, StoreError>;
+
+    /// Events in the outbox, whatever their time, at most `max`.
+    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError>;
 
     /// Ids of rows that wait for `dependency`, at most `max`. Both tiers.
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError>;

@@ -17,8 +17,8 @@ use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, IntakeConfig};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedChange, FeedPage, FeedSeq, IntakeOutcome, KnownEvent, LocalSets, RejectedRow, Reply, StateTable,
-    StateWrite, StoreError, Submission,
+    EventStore, FeedChange, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets, OutboxState,
+    OwnVerdict, RejectedRow, Reply, StateTable, StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{ItemKey, SetView, VecSet, Window};
 
@@ -53,6 +53,13 @@ impl MemoryStore {
         let mut inner = self.inner();
         inner.policy = policy.map(Arc::new);
         inner.state.forget_judgements();
+    }
+
+    /// What a restart with other bounds, or another own relay, does: what was judged is void, as by
+    /// [`MemoryStore::change_policy`].
+    pub fn reconfigured(self, config: IntakeConfig) -> Self {
+        self.inner().state.forget_judgements();
+        Self { inner: self.inner, config }
     }
 
     /// Makes every later write fail for want of room, or ends that.
@@ -118,7 +125,7 @@ impl MemoryStore {
         let (done, head, listener) = {
             let mut inner = self.inner();
             let Inner { state, policy, listener, full } = &mut *inner;
-            let before = state.feed_head();
+            let before = (state.feed_head(), state.held.len());
             let mut txn = MemoryTxn::new(state, policy.is_some());
             let done = work(&mut txn, policy.as_deref())?;
             if *full {
@@ -126,7 +133,7 @@ impl MemoryStore {
             }
             txn.commit();
             let head = state.feed_head();
-            (done, head, listener.clone().filter(|_| head != before))
+            (done, head, listener.clone().filter(|_| (head, state.held.len()) != before))
         };
         if let Some(listener) = listener {
             listener(head);
@@ -200,7 +207,7 @@ impl EventStore for MemoryStore {
         let outcomes = self.write(|txn, policy| {
             intake::sweep(txn, policy, &self.config, now, usize::MAX)?;
             for id in &offered {
-                relay.iter().try_for_each(|relay| intake::note_offer(txn, id, relay))?;
+                relay.iter().try_for_each(|relay| intake::note_offer(txn, policy, &self.config, id, relay, now))?;
             }
             events.iter().map(|event| intake::take(txn, policy, &self.config, event, relay.as_ref(), now)).collect()
         });
@@ -254,6 +261,10 @@ impl EventStore for MemoryStore {
 
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {
         self.sweep(now, usize::MAX)?;
+        self.write(|txn, policy| match policy {
+            Some(_) => intake::take_back(txn, policy, &self.config, now, usize::MAX).map(drop),
+            None => Ok(()),
+        })?;
         let backlog = self.inner().state.backlog();
         for event in &backlog {
             self.write(|txn, policy| {
@@ -263,6 +274,29 @@ impl EventStore for MemoryStore {
             })?;
         }
         Ok(if self.inner().policy.is_some() { backlog.len() as u64 } else { 0 })
+    }
+
+    fn outbox(&self, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError> {
+        let inner = self.inner();
+        let mut due: Vec<_> = inner.state.held.values().filter(|row| row.next_at <= now).collect();
+        due.sort_by_key(|row| (row.next_at, row.event.id));
+        let due = due.into_iter().take(max);
+        Ok(due.map(|row| HeldEvent { event: Event::clone(&row.event), next_at: row.next_at }).collect())
+    }
+
+    fn outbox_state(&self) -> Result<OutboxState, StoreError> {
+        let inner = self.inner();
+        let max = self.config.own_relay.as_ref().map_or(0, |_| self.config.max_held);
+        let next_at = inner.state.held.values().map(|row| row.next_at).min();
+        Ok(OutboxState { held: inner.state.held.len() as u64, max, next_at })
+    }
+
+    fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {
+        self.write(|txn, policy| {
+            answers
+                .iter()
+                .try_for_each(|OwnVerdict { id, answer }| intake::answer(txn, policy, &self.config, id, answer, now))
+        })
     }
 
     fn event_count(&self) -> Result<u64, StoreError> {

@@ -9,7 +9,7 @@ use nostr::key::PublicKey;
 use sync_core::intake;
 use sync_core::model::kinds;
 use sync_core::store::{
-    Dependency, FeedEntry, FeedSeq, KnownEvent, RejectedRow, Slot, SlotHead, StateTable, StateWrite,
+    Dependency, FeedEntry, FeedSeq, HeldRow, KnownEvent, RejectedRow, Slot, SlotHead, StateTable, StateWrite,
 };
 use sync_core::strategy::Window;
 
@@ -37,6 +37,7 @@ pub(super) struct State {
 
     rejected: BTreeMap<EventId, RejectedRow>,
     waiting: BTreeMap<Dependency, BTreeSet<EventId>>,
+    pub(super) held: BTreeMap<EventId, HeldRow>,
     /// Rows by when the body, or without one the row itself, goes.
     due: BTreeSet<(u64, EventId)>,
     leaving: BTreeSet<(u64, EventId)>,
@@ -66,6 +67,9 @@ impl State {
     pub(super) fn known(&self, id: &EventId, judging: bool) -> Option<KnownEvent> {
         if let Some(stored) = self.stored(id) {
             return Some(KnownEvent { created_at: stored.event.created_at.as_secs(), stored: true });
+        }
+        if let Some(held) = self.held.get(id) {
+            return Some(KnownEvent { created_at: held.event.created_at.as_secs(), stored: false });
         }
         let row = self.rejected_row(id).filter(|row| row.is_known(judging))?;
         Some(KnownEvent { created_at: row.created_at, stored: false })

@@ -7,7 +7,7 @@ use nostr::key::PublicKey;
 use sync_core::intake;
 use sync_core::model::{RepoAddress, kinds};
 use sync_core::store::{
-    Dependency, EventRow, FeedChange, FeedEntry, FeedSeq, RejectedRow, Slot, SlotHead, StoreError, StoreTxn,
+    Dependency, EventRow, FeedChange, FeedEntry, FeedSeq, HeldRow, RejectedRow, Slot, SlotHead, StoreError, StoreTxn,
 };
 
 use super::state::{State, Stored};
@@ -16,6 +16,7 @@ use super::state::{State, Stored};
 enum Undo {
     Event(EventId, Option<Stored>),
     Rejected(EventId, Option<RejectedRow>),
+    Held(EventId, Option<HeldRow>),
     Slot(Slot, Option<SlotHead>),
     DeletedId(EventId, PublicKey),
     DeletedSlot(Slot, Option<u64>),
@@ -73,6 +74,8 @@ impl Drop for MemoryTxn<'_> {
             match undo {
                 Undo::Event(id, before) => drop(self.state.set_event(id, before)),
                 Undo::Rejected(id, before) => drop(self.state.set_rejected(id, before)),
+                Undo::Held(id, Some(before)) => drop(self.state.held.insert(id, before)),
+                Undo::Held(id, None) => drop(self.state.held.remove(&id)),
                 Undo::Slot(slot, Some(before)) => drop(self.state.slots.insert(slot, before)),
                 Undo::Slot(slot, None) => drop(self.state.slots.remove(&slot)),
                 Undo::DeletedId(id, author) => drop(self.state.deleted_ids.remove(&(id, author))),
@@ -201,6 +204,31 @@ impl StoreTxn for MemoryTxn<'_> {
         let row = RejectedRow { waits_for: Vec::new(), wanted: Some(place), body: None, ..row.clone() };
         self.set_rejected(row.id, Some(row));
         Ok(place)
+    }
+
+    fn held(&self, id: &EventId) -> Result<Option<HeldRow>, StoreError> {
+        Ok(self.state.held.get(id).cloned())
+    }
+
+    fn put_held(&mut self, row: &HeldRow) -> Result<(), StoreError> {
+        let before = self.state.held.insert(row.event.id, row.clone());
+        self.undo.push(Undo::Held(row.event.id, before));
+        Ok(())
+    }
+
+    fn remove_held(&mut self, id: &EventId) -> Result<(), StoreError> {
+        if let Some(before) = self.state.held.remove(id) {
+            self.undo.push(Undo::Held(*id, Some(before)));
+        }
+        Ok(())
+    }
+
+    fn held_count(&self) -> Result<u64, StoreError> {
+        Ok(self.state.held.len() as u64)
+    }
+
+    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
+        Ok(self.state.held.keys().take(max).copied().collect())
     }
 
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {

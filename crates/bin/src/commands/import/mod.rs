@@ -235,7 +235,7 @@ impl Submitter<'_> {
         for outcome in outcomes {
             match outcome {
                 IntakeOutcome::Stored => self.summary.stored += 1,
-                IntakeOutcome::Duplicate => self.summary.duplicate += 1,
+                IntakeOutcome::Duplicate | IntakeOutcome::Held => self.summary.duplicate += 1,
                 IntakeOutcome::Deferred(reason) => *self.summary.deferred.entry(reason.as_str()).or_default() += 1,
                 IntakeOutcome::Rejected(reason) => *self.summary.rejected.entry(reason.as_str()).or_default() += 1,
             }

@@ -4,6 +4,7 @@ mod announcements;
 mod deletions;
 mod import;
 mod order;
+mod own;
 mod real;
 mod related;
 mod time;

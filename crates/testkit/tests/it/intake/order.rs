@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use sync_core::store::OwnAnswer;
 
 use super::*;
 
@@ -213,6 +214,19 @@ fn accepted_in_order(events: &[Event], order: &[usize]) -> BTreeSet<EventId> {
     told(&store)
 }
 
+/// The same with an external own relay that takes everything: after every `pause` events, and in the end.
+fn accepted_by_the_own_relay(events: &[Event], order: &[usize], pause: usize) -> BTreeSet<EventId> {
+    let store = own::external();
+    for (at, n) in order.iter().enumerate() {
+        take(&store, &events[*n]);
+        if at % pause == 0 {
+            own::answer_all(&store, &OwnAnswer::Has);
+        }
+    }
+    own::answer_all(&store, &OwnAnswer::Has);
+    told(&store)
+}
+
 fn shuffled_world(quiet: bool) -> impl Strategy<Value = (Vec<Event>, Vec<usize>)> {
     prop::collection::vec(spec(quiet), 1..40).prop_map(move |specs| world(&specs, quiet)).prop_flat_map(|events| {
         let order: Vec<usize> = (0..events.len()).collect();
@@ -229,28 +243,37 @@ proptest! {
         let reference = Reference { events: &events };
         let announcements = reference.announcements();
         let expected = reference.related(&reference.by_ids(&announcements), |_| true);
-        prop_assert_eq!(accepted_in_order(&events, &order), expected);
+        prop_assert_eq!(&accepted_in_order(&events, &order), &expected);
+        for pause in [1, 3, 1000] {
+            prop_assert_eq!(&accepted_by_the_own_relay(&events, &order, pause), &expected, "pause {}", pause);
+        }
     }
 
     /// Announcements are exact whatever is replaced or deleted. Acceptance stands, so that other events may have come
     /// in by way of something that is gone: they are held to what was possible at most, and what is certain at least.
     #[test]
     fn with_removals_every_order_ends_within_the_rules((events, order) in shuffled_world(false)) {
-        let reference = Reference { events: &events };
-        let accepted = accepted_in_order(&events, &order);
-
-        let announcements = reference.announcements();
-        let is_announcement = |event: &&Event| event.kind.as_u16() == kinds::ANNOUNCEMENT;
-        let found = ids(events.iter().filter(is_announcement).filter(|event| accepted.contains(&event.id)));
-        prop_assert_eq!(&found, &announcements);
-
-        let lasting = |event: &Event| reference.is_head(event) && !reference.has_own_deletion(event);
-        let certain = reference.related(&reference.by_ids(&announcements), lasting);
-        prop_assert!(certain.is_subset(&accepted), "missing: {:?}", certain.difference(&accepted));
-
-        let every_version: Vec<&Event> = events.iter().filter(is_announcement).collect();
-        let possible = reference.related(&Reference::closure(&every_version), |_| true);
-        let possible = ids(reference.by_ids(&possible).into_iter().filter(|event| lasting(event)));
-        prop_assert!(accepted.is_subset(&possible), "too many: {:?}", accepted.difference(&possible));
+        let pauses = [1, 3, 1000].map(|pause| accepted_by_the_own_relay(&events, &order, pause));
+        for accepted in [accepted_in_order(&events, &order)].into_iter().chain(pauses) {
+            within_the_rules(&events, &accepted)?;
+        }
     }
+}
+
+fn within_the_rules(events: &[Event], accepted: &BTreeSet<EventId>) -> Result<(), TestCaseError> {
+    let reference = Reference { events };
+    let announcements = reference.announcements();
+    let is_announcement = |event: &&Event| event.kind.as_u16() == kinds::ANNOUNCEMENT;
+    let found = ids(events.iter().filter(is_announcement).filter(|event| accepted.contains(&event.id)));
+    prop_assert_eq!(&found, &announcements);
+
+    let lasting = |event: &Event| reference.is_head(event) && !reference.has_own_deletion(event);
+    let certain = reference.related(&reference.by_ids(&announcements), lasting);
+    prop_assert!(certain.is_subset(accepted), "missing: {:?}", certain.difference(accepted));
+
+    let every_version: Vec<&Event> = events.iter().filter(is_announcement).collect();
+    let possible = reference.related(&Reference::closure(&every_version), |_| true);
+    let possible = ids(reference.by_ids(&possible).into_iter().filter(|event| lasting(event)));
+    prop_assert!(accepted.is_subset(&possible), "too many: {:?}", accepted.difference(&possible));
+    Ok(())
 }
