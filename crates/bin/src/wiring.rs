@@ -90,7 +90,7 @@ fn correct(profile: &mut RelayProfile, known: &RelayLimits) {
 pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> Result<Shared, CliError> {
     let clock = Clock::start();
     let limits = EventLimits { max_event_size: config.limits.max_event_size, max_tags: config.limits.max_tags };
-    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone())
+    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), config.service.own_relay.clone())
         .map_err(|error| CliError::Failed(format!("can't start the ingest threads: {error}")))?;
     Ok(Shared {
         store,

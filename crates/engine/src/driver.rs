@@ -13,8 +13,8 @@ use std::time::Duration;
 use sync_core::MonoMillis;
 use sync_core::link::{CheckJob, LinkCommand, LinkConfig, LinkNotice, LinkOutput, RelayLink};
 use sync_core::model::{BatchReport, RelayUrl};
-use sync_core::nostr::event::EventId;
-use sync_core::store::{EventStore, FeedSeq, StateWrite};
+use sync_core::nostr::event::{Event, EventId};
+use sync_core::store::{EventStore, FeedSeq, OwnVerdict, StateWrite};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
 use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
@@ -74,12 +74,21 @@ pub enum RelayEvent {
     Ended(Option<Fault>),
 }
 
+/// The own relay's connection: events to publish, and where its answers go (SPEC §9).
+pub struct OutboxEnd {
+    /// What is to be published.
+    pub offers: mpsc::Receiver<Event>,
+    /// What the own relay said; must have room for whatever is in flight.
+    pub answers: mpsc::Sender<OwnVerdict>,
+}
+
 /// Drives `connection` until it ends or `cancel` asks for it. Everything that happens goes to `events`, with
 /// [`RelayEvent::Ended`] last.
 pub async fn drive(
     connection: Connection,
     config: LinkConfig,
     shared: Shared,
+    outbox: Option<OutboxEnd>,
     mut commands: mpsc::Receiver<LinkCommand>,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     cancel: CancellationToken,
@@ -109,8 +118,13 @@ pub async fn drive(
         stood_ms: 0,
         owed: 0,
         traces: Traces::default(),
+        published: None,
         close: None,
     };
+    let mut offers = None;
+    if let Some(OutboxEnd { offers: to_publish, answers }) = outbox {
+        (offers, driver.published) = (Some(to_publish), Some(answers));
+    }
 
     // Kept across turns, so that a connection doesn't lose its place in the queue for one; polled only while there
     // is something to hand over.
@@ -163,6 +177,7 @@ pub async fn drive(
                 None => break None,
             },
             Some(command) = commands.recv() => driver.command(command),
+            Some(event) = next_offer(&mut offers), if driver.link.publish_room() > 0 => driver.publish(event),
             () = sleep_until(deadline), if deadline.is_some() => {
                 let local = Local(&*shared.store, &driver.holder);
                 let now = driver.now();
@@ -227,6 +242,14 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
+/// The next event to publish. Never, where there is no outbox.
+async fn next_offer(offers: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> {
+    match offers {
+        Some(offers) => offers.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Sends frames until the connection fails, or until nobody has any more.
 async fn write(mut sink: Box<dyn FrameSink>, mut frames: mpsc::Receiver<String>) -> Fault {
     let mut batch = Vec::with_capacity(SEND_QUEUE);
@@ -269,6 +292,8 @@ struct Driver {
     /// Pieces of work that the ingest has not settled.
     owed: usize,
     traces: Traces,
+    /// Where the own relay's answers go to what was published.
+    published: Option<mpsc::Sender<OwnVerdict>>,
     close: Option<Fault>,
 }
 
@@ -354,6 +379,11 @@ impl Driver {
         self.link.command(command, &Local(&*store, &self.holder), now);
     }
 
+    fn publish(&mut self, event: Event) {
+        let (store, now) = (Arc::clone(&self.shared.store), self.now());
+        self.link.publish(event, &Local(&*store, &self.holder), now);
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.link.poll() {
             match output {
@@ -367,6 +397,13 @@ impl Driver {
                 }
                 LinkOutput::Offered(ids) => self.offered.extend(ids),
                 LinkOutput::Persist(writes) => add_state(&mut self.state, writes),
+                LinkOutput::Published(verdict) => {
+                    if let Some(published) = &self.published
+                        && published.try_send(verdict).is_err()
+                    {
+                        tracing::error!(relay = %self.relay, "nobody takes the own relay's answers");
+                    }
+                }
                 LinkOutput::BatchDone(report) => self.batch_done(report),
                 LinkOutput::Notice(notice) => {
                     self.observe(&notice);
@@ -434,17 +471,18 @@ pub struct Driven {
 /// Commands that may wait for a connection.
 const COMMAND_QUEUE: usize = 64;
 
-/// Starts [`drive`] as a task.
+/// Starts [`drive`] as a task; `outbox` for the external own relay alone.
 pub fn spawn(
     connection: Connection,
     config: LinkConfig,
     shared: Shared,
+    outbox: Option<OutboxEnd>,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     cancel: CancellationToken,
 ) -> Driven {
     let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
     let (relay, last_word, metrics) = (config.relay.clone(), events.clone(), shared.metrics.clone());
-    let driving = tokio::spawn(drive(connection, config, shared, receiver, events, cancel.clone()));
+    let driving = tokio::spawn(drive(connection, config, shared, outbox, receiver, events, cancel.clone()));
     let task = tokio::spawn(async move {
         // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
         if let Err(error) = driving.await

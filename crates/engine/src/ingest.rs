@@ -79,7 +79,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Starts a thread for each core.
+    /// Starts a thread for each core. What `own_relay` sends and is held for it is thereby confirmed.
     ///
     /// # Errors
     /// The system gives no threads.
@@ -88,6 +88,7 @@ impl Ingest {
         limits: EventLimits,
         clock: Clock,
         metrics: Metrics,
+        own_relay: Option<RelayUrl>,
     ) -> std::io::Result<Self> {
         let (queue, work) = sync_channel::<Queued>(MAX_WORK);
         let work = Arc::new(Mutex::new(work));
@@ -100,6 +101,7 @@ impl Ingest {
                     limits,
                     clock,
                     metrics: metrics.clone(),
+                    own_relay: own_relay.clone(),
                     work: Arc::clone(&work),
                     trouble: trouble.clone(),
                     full: full.clone(),
@@ -157,6 +159,7 @@ struct Checker {
     limits: EventLimits,
     clock: Clock,
     metrics: Metrics,
+    own_relay: Option<RelayUrl>,
     work: Arc<Mutex<Receiver<Queued>>>,
     trouble: Trouble,
     full: Trouble,
@@ -174,16 +177,20 @@ impl Checker {
     }
 
     fn check(&self, queued: Queued) {
-        let Queued { work: Work { jobs, offered, state, relay }, answers, place } = queued;
+        let Queued { work: Work { jobs, mut offered, state, relay }, answers, place } = queued;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
 
+        let is_own = self.own_relay.as_ref() == Some(&relay);
         let mut checked = Vec::with_capacity(jobs.len());
         let mut fresh = Vec::new();
         let mut events = Vec::new();
         for ((job, candidate), known) in jobs.iter().zip(candidates).zip(known) {
             let (answer, event) = candidate.check(job, known, Event::verify_signature);
+            if answer.verdict == CheckVerdict::Known && is_own && known.is_some_and(|known| !known.stored) {
+                offered.push(answer.id);
+            }
             fresh.extend(event.as_ref().map(|event| (job.token, event.id)));
             events.extend(event);
             self.count(answer.verdict, &relay);

@@ -192,7 +192,7 @@ async fn attempt(
         seed: request.seed.wrapping_add(batch),
     };
     let (events, mut happened) = mpsc::channel(EVENTS);
-    let driven = driver::spawn(connection, config, shared.clone(), events, cancel.child_token());
+    let driven = driver::spawn(connection, config, shared.clone(), None, events, cancel.child_token());
     let command = LinkCommand::Batch(BatchRequest {
         id: batch,
         reason: BatchReason::Requested,

@@ -72,6 +72,18 @@ impl Display for Page<'_> {
             totals.pending_batches,
             totals.store_events,
         )?;
+        if let Some(own) = &self.report.own_relay {
+            let class = if own.up { "" } else { " class=\"bad\"" };
+            let kind = if own.embedded { "embedded" } else { "external" };
+            write!(f, "<p{class}>Own relay {} ({kind}): {}", Escaped(&own.url), if own.up { "up" } else { "down" })?;
+            if !own.embedded {
+                write!(f, ", {} events wait for it", own.held)?;
+            }
+            if !own.reason.is_empty() {
+                write!(f, "; {}", Escaped(&own.reason))?;
+            }
+            writeln!(f, ".</p>")?;
+        }
         f.write_str(COLUMNS)?;
         for relay in &self.report.relays {
             row(f, relay, self.report.at)?;

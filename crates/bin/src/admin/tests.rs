@@ -45,7 +45,7 @@ fn relay(url: &str, status: ConnectionStatus, reason: &str) -> RelayReport {
 
 fn report(relays: Vec<RelayReport>) -> Arc<StatusReport> {
     let totals = Totals { relays: relays.len() as u64, ..Totals::default() };
-    Arc::new(StatusReport { version: "1.2.3".to_owned(), at: 1_700_000_060, totals, relays })
+    Arc::new(StatusReport { version: "1.2.3".to_owned(), at: 1_700_000_060, totals, relays, ..StatusReport::default() })
 }
 
 impl Endpoint {

@@ -126,8 +126,9 @@ fn manager_config(config: &Config) -> ManagerConfig {
         disabled_relays: disabled(true).collect(),
         discover: sync.discover,
         batch_window_ms: millis(sync.batch_window),
+        own_relay: config.service.own_relay.clone(),
         // The embedded own relay's feed has sequence numbers: there is nothing to settle.
-        settle_ms: 0,
+        settle_ms: config.service.own_relay.as_ref().map_or(0, |_| millis(sync.settle)),
         quick_reconnect_window_ms: millis(sync.quick_reconnect_window),
         catch_up_overlap_ms: millis(sync.catch_up_overlap),
         consolidation_threshold: sync.consolidation_threshold,

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
-use sync_core::manager::{RelayReport, StatusReport};
+use sync_core::manager::{OwnRelayReport, RelayReport, StatusReport};
 use sync_core::model::FilterCoverage;
 use tokio::net::TcpStream;
 use url::Url;
@@ -107,7 +107,7 @@ fn table(report: &StatusReport) -> String {
     let totals = &report.totals;
     let mut text = format!(
         "grasp-sync {}: {} relays, {} connected, {} complete, {} degraded, {} dead\n\
-         {} repositories, {} root events, {} batches in flight, {} events stored\n\n",
+         {} repositories, {} root events, {} batches in flight, {} events stored\n",
         plain(&report.version),
         totals.relays,
         totals.connected,
@@ -119,9 +119,22 @@ fn table(report: &StatusReport) -> String {
         totals.pending_batches,
         totals.store_events,
     );
+    if let Some(own) = &report.own_relay {
+        text.push_str(&own_relay(own));
+    }
+    text.push('\n');
     row(&mut text, ["RELAY", "STATUS", "HEALTH", "REPOS", "ROOTS", "BATCHES"]);
     report.relays.iter().for_each(|relay| relay_rows(&mut text, relay));
     text
+}
+
+/// The own relay in a line; one for the reason where it can't be used.
+fn own_relay(own: &OwnRelayReport) -> String {
+    let kind = if own.embedded { "embedded" } else { "external" };
+    let state = if own.up { "up" } else { "DOWN" };
+    let held = if own.embedded { String::new() } else { format!(", {} events wait for it", own.held) };
+    let reason = if own.reason.is_empty() { String::new() } else { format!("  {}\n", plain(&own.reason)) };
+    format!("own relay {} ({kind}): {state}{held}\n{reason}", plain(&own.url))
 }
 
 fn relay_rows(text: &mut String, relay: &RelayReport) {

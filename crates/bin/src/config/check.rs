@@ -91,11 +91,7 @@ impl Checker<'_> {
     }
 
     fn service(&mut self, raw: &raw::Service) -> Service {
-        let own_relay = match raw.own_relay.as_str() {
-            "embedded" => Ok(()),
-            _ => Err("\"embedded\": no other own relay is available in this version"),
-        };
-        self.take("service.own_relay", own_relay);
+        let own_relay = self.take("service.own_relay", values::own_relay(&raw.own_relay));
         self.refuse_if(
             !raw.secret_key.is_empty() && !raw.secret_key_file.is_empty(),
             "service.secret_key_file",
@@ -106,6 +102,7 @@ impl Checker<'_> {
         let direct = self.take("service.secret_key", values::optional(&raw.secret_key, values::keys));
         let listen: Option<SocketAddr> = self.take("service.listen", values::address(&raw.listen).map(Some));
         Service {
+            own_relay,
             domain: self.take("service.domain", values::each(&raw.domain, values::domain)),
             listen,
             supported_grasps: self.take("service.supported_grasps", values::each(&raw.supported_grasps, values::word)),

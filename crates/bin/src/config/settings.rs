@@ -45,6 +45,8 @@ impl Config {
             hot_s: self.rejected.hot.as_secs(),
             cold_s: self.rejected.cold.as_secs(),
             max_rejected: self.rejected.max_entries,
+            own_relay: self.service.own_relay.clone(),
+            ..IntakeConfig::default()
         }
     }
 
@@ -60,6 +62,8 @@ impl Config {
 pub struct Service {
     /// What announcements list us by: `host`, `host:port`, or with a path.
     pub domain: Vec<String>,
+    /// The own relay, where it is another process; `None` where it is embedded.
+    pub own_relay: Option<RelayUrl>,
     /// Where the embedded own relay listens.
     pub listen: Option<SocketAddr>,
     /// For NIP-11.

@@ -113,6 +113,19 @@ pub(super) fn relays(texts: &[String]) -> Result<Vec<RelayUrl>, String> {
     Ok(relays.into_iter().filter(|relay| seen.insert(relay.clone())).collect())
 }
 
+/// `None` for `embedded`.
+pub(super) fn own_relay(text: &str) -> Result<Option<RelayUrl>, String> {
+    let allowed = || "\"embedded\", or the URL of a relay such as \"ws://127.0.0.1:8080\"".to_owned();
+    match text {
+        "embedded" => Ok(None),
+        // Without a scheme it may be a word that was meant for something else.
+        url if url.contains("://") => {
+            RelayUrl::parse(url).map(Some).map_err(|error| format!("{} ({error})", allowed()))
+        }
+        _ => Err(allowed()),
+    }
+}
+
 /// Names of strategies in order. Whether they exist is known to [`crate::strategies::Registry`].
 pub(super) fn strategies(names: &[String]) -> Result<Vec<SyncMethod>, String> {
     let distinct: BTreeSet<_> = names.iter().collect();

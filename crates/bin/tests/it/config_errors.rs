@@ -58,7 +58,14 @@ fn impossible_values() {
         ),
         ("[store]\nmax_size = \"64GB\"", ["store.max_size = \"64GB\"", "KiB, MiB, GiB"]),
         ("[store]\npath = \"\"", ["store.path = \"\"", "directory"]),
-        ("[service]\nown_relay = \"ws://127.0.0.1:1\"", ["service.own_relay = \"ws://127.0.0.1:1\"", "\"embedded\""]),
+        (
+            "[service]\nown_relay = \"external\"",
+            ["service.own_relay = \"external\"", "\"embedded\", or the URL of a relay"],
+        ),
+        (
+            "[service]\nown_relay = \"http://x\"",
+            ["service.own_relay = \"http://x\"", "\"embedded\", or the URL of a relay"],
+        ),
         ("[service]\nlisten = \"localhost\"", ["service.listen = \"localhost\"", "an IP address with a port"]),
         ("[service]\ndomain = [\"https://a.b\"]", ["service.domain", "without a scheme"]),
         ("[admin]\nlisten = \"x\"", ["admin.listen = \"x\"", "or \"\" for none"]),

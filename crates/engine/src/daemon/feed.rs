@@ -20,14 +20,11 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Sends the feed's pages, stripped of what the manager doesn't act on, until `cancel`. `trouble` says while it can't.
 pub(super) async fn follow(
     store: Arc<dyn EventStore>,
+    mut woken: watch::Receiver<FeedSeq>,
     pages: mpsc::Sender<FeedPage>,
     trouble: Trouble,
     cancel: CancellationToken,
 ) {
-    let (wake, mut woken) = watch::channel::<FeedSeq>(0);
-    store.on_feed(Box::new(move |head| {
-        wake.send_replace(head);
-    }));
     let mut after = 0;
     let mut told = None;
     loop {

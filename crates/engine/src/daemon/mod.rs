@@ -5,6 +5,7 @@
 //! persister. Nothing is awaited between an input and its outputs.
 
 mod feed;
+mod outbox;
 mod persist;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::key::Keys;
-use sync_core::store::{EventStore, StateTable, StoreError};
+use sync_core::store::{EventStore, FeedSeq, StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
 use telemetry::metrics::{AttemptResult, Metrics, Tier};
@@ -29,6 +30,7 @@ use crate::gate;
 use crate::ingest::limit_hit;
 use crate::local::{blocking, memory};
 use crate::trouble::Trouble;
+use outbox::Outbox;
 
 /// What connections may have told before the manager hears it.
 const EVENTS: usize = 1_024;
@@ -112,7 +114,18 @@ pub async fn run(
     let (persist_trouble, feed_trouble) = (Trouble::default(), Trouble::default());
     let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
-    let following = tokio::spawn(feed::follow(Arc::clone(&store), pages, feed_trouble.clone(), cancel.clone()));
+    let (wake, mut woken) = watch::channel::<FeedSeq>(0);
+    store.on_feed(Box::new(move |head| {
+        wake.send_replace(head);
+    }));
+    let follow = feed::follow(Arc::clone(&store), woken.clone(), pages, feed_trouble.clone(), cancel.clone());
+    let following = tokio::spawn(follow);
+    let outbox_trouble = Trouble::default();
+    let outbox = config
+        .manager
+        .own_relay
+        .as_ref()
+        .map(|_| outbox::start(Arc::clone(&store), clock, woken.clone(), outbox_trouble.clone(), cancel.clone()));
     let (room, mut has_room) = mpsc::channel(1);
     let gate = tokio::spawn(gate::watch(Arc::clone(&store), shared.ingest.full().clone(), room));
     let (events, mut happened) = mpsc::channel(EVENTS);
@@ -125,7 +138,8 @@ pub async fn run(
         shown,
         persister,
         unsaved: Vec::new(),
-        troubles: [persist_trouble, feed_trouble],
+        troubles: [persist_trouble, feed_trouble, outbox_trouble],
+        outbox,
         events,
         attempts,
         relays: HashMap::new(),
@@ -144,6 +158,7 @@ pub async fn run(
             Some((relay, result)) = attempted.recv() => daemon.attempted(relay, result),
             Some(()) = has_room.recv() => daemon.take(ManagerInput::StoreWorks),
             Some(_) = daemon.tasks.join_next() => {}
+            Ok(()) = woken.changed(), if daemon.outbox.is_some() => daemon.look_at_outbox(),
             () = sleep_until(deadline), if deadline.is_some() => daemon.take(ManagerInput::Timeout),
             _ = tick.tick() => {
                 daemon.persist(Vec::new());
@@ -263,8 +278,10 @@ struct Daemon {
     persister: mpsc::Sender<persist::Job>,
     /// Records that the persister had no room for.
     unsaved: persist::Job,
-    /// What keeps the persister and the follower of the feed from their work.
-    troubles: [Trouble; 2],
+    /// What keeps the persister, the follower of the feed and the outbox from their work.
+    troubles: [Trouble; 3],
+    /// Hands events to the external own relay, where there is one.
+    outbox: Option<Outbox>,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
@@ -285,6 +302,8 @@ impl Daemon {
     fn relay_event(&mut self, relay: RelayUrl, event: RelayEvent) {
         match event {
             RelayEvent::BatchDone { report, feed_head } => {
+                // What the batch brought is in the outbox by now, or has left it.
+                self.look_at_outbox();
                 self.take(ManagerInput::BatchDone { relay, report, feed_head })
             }
             RelayEvent::LiveStored(count) => self.take(ManagerInput::LiveStored { relay, count }),
@@ -330,13 +349,13 @@ impl Daemon {
                     memory: self.memory(&relay),
                     seed: self.config.seed,
                 };
-                let driven = driver::spawn(
-                    connection,
-                    config,
-                    self.shared.clone(),
-                    self.events.clone(),
-                    CancellationToken::new(),
-                );
+                let is_own = self.config.manager.is_own(&relay);
+                // While too much waits for it the own relay is listened to all the same: that is what it is waited for.
+                let waits_for_room = self.shared.waits_for_room && !is_own;
+                let shared = Shared { waits_for_room, ..self.shared.clone() };
+                let outbox = self.outbox.as_ref().filter(|_| is_own).and_then(Outbox::attach);
+                let cancel = CancellationToken::new();
+                let driven = driver::spawn(connection, config, shared, outbox, self.events.clone(), cancel);
                 self.relays.insert(relay.clone(), Relay::Open(driven));
                 self.take(ManagerInput::Connected { relay, profile });
             }
@@ -351,6 +370,23 @@ impl Daemon {
     fn memory(&self, relay: &RelayUrl) -> RelayMemory {
         let overlap_s = self.config.manager.catch_up_overlap_ms / 1000;
         memory(&*self.shared.store, relay, overlap_s, self.now().unix_s)
+    }
+
+    /// Tells the manager how the outbox stands. What can't be read must not let a barrier pass: it counts as unanswered.
+    fn look_at_outbox(&mut self) {
+        if self.outbox.is_none() {
+            return;
+        }
+        let store = &self.shared.store;
+        // In this order, so that the head covers whatever the own relay has answered by then.
+        let read = blocking(|| Ok::<_, StoreError>((store.outbox_state()?, store.feed_head()?)));
+        match read {
+            Ok((state, feed_head)) => {
+                self.shared.metrics.outbox(state.held);
+                self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
+            }
+            Err(error) => tracing::error!(%error, "can't read the outbox"),
+        }
     }
 
     fn show_failures(&self, relay: &RelayUrl) {
@@ -454,7 +490,11 @@ impl Daemon {
             Err(error) => Some(error.to_string()),
         };
         let others = || self.troubles.iter().find_map(Trouble::text);
-        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others);
+        let away = || {
+            let own = report.own_relay.as_ref().filter(|own| !own.up)?;
+            Some(format!("the own relay {} can't be used: {}; {} events wait for it", own.url, own.reason, own.held))
+        };
+        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others).or_else(away);
         let health = trouble.map_or(Health::Ok, Health::Failing);
         self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
         metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);

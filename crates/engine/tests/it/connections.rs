@@ -51,7 +51,7 @@ async fn a_peer_that_does_not_read_holds_up_neither_commands_nor_the_end() {
     Arc::get_mut(&mut connector).expect("nobody else has it").deaf = true;
     let (events, mut happened) = mpsc::channel(256);
     let shared = shared(Arc::new(memory()), 1 << 20);
-    let driven = driver::spawn(connector.open(), config(req()), shared, events, CancellationToken::new());
+    let driven = driver::spawn(connector.open(), config(req()), shared, None, events, CancellationToken::new());
     for id in 1..=500 {
         driven.commands.send(batch(id)).await.expect("commands are read");
     }
@@ -79,7 +79,7 @@ async fn an_owner_that_is_slow_to_listen_loses_nothing() {
     let connector = MemoryConnector::new(RelayCore::new(RelayOptions::default()));
     let (events, mut happened) = mpsc::channel(1);
     let shared = shared(Arc::new(memory()), 1 << 20);
-    let driven = driver::spawn(connector.open(), config(req()), shared, events, CancellationToken::new());
+    let driven = driver::spawn(connector.open(), config(req()), shared, None, events, CancellationToken::new());
     for id in 1..=200 {
         driven.commands.send(batch(id)).await.expect("commands are read");
     }
@@ -127,7 +127,7 @@ async fn a_panic_ends_its_own_connection_and_is_told() {
     });
     let shared = shared(Arc::new(memory()), 1 << 20);
     let strategies: StrategyOrder = vec![Arc::new(broken)];
-    let driven = driver::spawn(connector.open(), config(strategies), shared, events, CancellationToken::new());
+    let driven = driver::spawn(connector.open(), config(strategies), shared, None, events, CancellationToken::new());
     driven.commands.send(batch(1)).await.expect("commands are read");
     let told = happened.recv().await;
     assert!(matches!(told, Some((_, RelayEvent::Ended(Some(_))))), "{told:?}");

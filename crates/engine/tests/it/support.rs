@@ -249,7 +249,7 @@ pub(crate) fn memory() -> MemoryStore {
 pub(crate) fn shared(store: Arc<dyn EventStore>, memory_per_relay: usize) -> Shared {
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let limits = EventLimits { max_event_size: 65_536, max_tags: 5_000 };
-    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone()).expect("threads");
+    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), None).expect("threads");
     Shared {
         store,
         ingest: Arc::new(ingest),

@@ -38,6 +38,7 @@ impl RelayLife {
         let passed_on = !asked.is_empty();
         env.wanted.tried(&self.url, asked.iter().copied());
         self.barrier = self.barrier.max(feed_head);
+        self.awaits_answers |= env.unanswered;
         self.settled_at = env.now.mono_ms.saturating_add(env.config.settle_ms);
         self.events_stored = self.events_stored.saturating_add(report.counts.stored);
         if !report.methods.is_empty() {
@@ -56,6 +57,13 @@ impl RelayLife {
             self.head_dirty = true;
         }
         passed_on
+    }
+
+    /// The external own relay has said its word on everything that was held for it, by the time that the feed had this head.
+    pub fn handle_answered(&mut self, feed_head: FeedSeq) {
+        if std::mem::take(&mut self.awaits_answers) {
+            self.barrier = self.barrier.max(feed_head);
+        }
     }
 
     /// What is confirmed is what the batch covered and is wanted still.
@@ -261,11 +269,12 @@ impl RelayLife {
     }
 
     /// Complete, or complete but for what is named: when nothing is pending, when the feed has been folded in up to the head
-    /// that it had when the last verdict was in, and when that made nothing pending again (the fold plans before this is asked).
+    /// that it had when the last verdict was in, an external own relay's included, and when that made nothing pending again (the fold
+    /// plans before this is asked).
     pub(super) fn check_and_complete_historic_sync(&mut self, env: &mut Env<'_>) {
         match self.status() {
             ConnectionStatus::Syncing => {
-                let folded = self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
+                let folded = !self.awaits_answers && self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
                 if !self.is_idle() || env.wanted.waits_for(&self.url) || !folded {
                     return;
                 }

@@ -44,6 +44,8 @@ pub struct Env<'a> {
     pub next_batch: &'a mut BatchId,
     /// Up to where the feed has been folded in.
     pub folded: FeedSeq,
+    /// Whether there are events that an external own relay has said nothing of yet.
+    pub unanswered: bool,
     /// The moment.
     pub now: Now,
 }
@@ -98,6 +100,8 @@ pub struct RelayLife {
     live_refused: BTreeMap<LiveKey, String>,
     consolidate_by: Option<MonoMillis>,
     barrier: FeedSeq,
+    /// What its last batch brought may wait for an external own relay's word.
+    awaits_answers: bool,
     settled_at: MonoMillis,
 
     reason: String,
@@ -113,10 +117,10 @@ impl RelayLife {
         let limits = ChunkLimits::new(config.chunk_size, &RelayProfile::default());
         Self {
             named: config.names(&url),
-            state: RelayState::new(config.bootstrap_relays.contains(&url)),
+            state: RelayState::new(config.is_bootstrap(&url)),
             book: ChunkBook::new(limits),
             failed: FailedItems::default(),
-            health: RelayHealth::new(config.health),
+            health: RelayHealth::new(config.health_of(&url)),
             told_health: HealthState::Disconnected,
             layer_1: None,
             catch_up: PendingItems::default(),
@@ -141,6 +145,7 @@ impl RelayLife {
             live_refused: BTreeMap::new(),
             consolidate_by: None,
             barrier: 0,
+            awaits_answers: false,
             settled_at: 0,
             reason: "not tried yet".to_owned(),
             strategy: String::new(),

@@ -62,8 +62,9 @@ pub struct RestoredRelay {
 impl RelayLife {
     /// The relay as its records say. One that was connected counts as disconnected when that was last known.
     pub fn restore(url: RelayUrl, restored: RestoredRelay, config: &ManagerConfig, now: Now) -> Self {
+        let health = config.health_of(&url);
         let mut life = Self::new(url, config);
-        life.health = RelayHealth::restore(config.health, restored.health, now);
+        life.health = RelayHealth::restore(health, restored.health, now);
         life.told_health = life.health.state(now);
         life.failed = FailedItems::restore(restored.failed);
         life.reason = "not tried since the start".to_owned();

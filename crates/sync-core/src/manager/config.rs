@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 use crate::health::HealthConfig;
 use crate::model::{RelayUrl, SyncMethod};
 
+/// The longest wait before an external own relay is tried again, milliseconds.
+pub const OWN_RETRY_MS: u64 = 30_000;
+/// Longer than any process lives, and far from the end of the numbers.
+const NEVER_MS: u64 = 1000 * 365 * 86_400_000;
+
 /// The manager's configuration. Spans in milliseconds unless said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagerConfig {
@@ -12,6 +17,9 @@ pub struct ManagerConfig {
     pub domains: Vec<String>,
     /// Further addresses of the own relay. Never targets.
     pub own_urls: Vec<RelayUrl>,
+    /// `service.own_relay`, where it is external: read and followed as a bootstrap relay, whatever `domains` says, and tried
+    /// again soon whenever it is away.
+    pub own_relay: Option<RelayUrl>,
     /// `sync.bootstrap_relays`: connected at start, and never closed for want of work.
     pub bootstrap_relays: BTreeSet<RelayUrl>,
     /// The keys of `sync.relays`: named by the operator, and so not held to the address guard.
@@ -64,6 +72,7 @@ impl Default for ManagerConfig {
         Self {
             domains: Vec::new(),
             own_urls: Vec::new(),
+            own_relay: None,
             bootstrap_relays: BTreeSet::new(),
             named_relays: BTreeSet::new(),
             disabled_relays: BTreeSet::new(),
@@ -92,6 +101,32 @@ impl Default for ManagerConfig {
 impl ManagerConfig {
     /// Whether the operator named the relay.
     pub fn names(&self, relay: &RelayUrl) -> bool {
-        self.bootstrap_relays.contains(relay) || self.named_relays.contains(relay)
+        self.is_bootstrap(relay) || self.named_relays.contains(relay)
+    }
+
+    /// Whether it is connected at start, and never closed for want of work.
+    pub fn is_bootstrap(&self, relay: &RelayUrl) -> bool {
+        self.bootstrap_relays.contains(relay) || self.is_own(relay)
+    }
+
+    /// Whether it is the external own relay.
+    pub fn is_own(&self, relay: &RelayUrl) -> bool {
+        self.own_relay.as_ref() == Some(relay)
+    }
+
+    /// By what a relay's health is judged. The own relay is nobody's to spare: it never counts as dead, and is tried at least
+    /// every [`OWN_RETRY_MS`].
+    pub fn health_of(&self, relay: &RelayUrl) -> HealthConfig {
+        if !self.is_own(relay) {
+            return self.health;
+        }
+        let soon = |wait: u64| wait.min(OWN_RETRY_MS);
+        HealthConfig {
+            base_backoff_ms: soon(self.health.base_backoff_ms),
+            max_backoff_ms: soon(self.health.max_backoff_ms),
+            fault_memory_ms: soon(self.health.fault_memory_ms),
+            dead_after_ms: NEVER_MS,
+            ..self.health
+        }
     }
 }

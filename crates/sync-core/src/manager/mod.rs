@@ -16,9 +16,9 @@ mod status;
 mod sync;
 mod wanted;
 
-pub use config::ManagerConfig;
+pub use config::{ManagerConfig, OWN_RETRY_MS};
 pub use restore::{RestoredState, StateRow};
-pub use status::{RelayReport, StatusReport, Totals};
+pub use status::{OwnRelayReport, RelayReport, StatusReport, Totals};
 pub use sync::SyncManager;
 pub use wanted::WantedIds;
 
@@ -77,6 +77,16 @@ pub enum ManagerInput {
         relay: RelayUrl,
         /// How many.
         count: u64,
+    },
+    /// How the outbox of an external own relay stands: to be told before every [`ManagerInput::BatchDone`], as it is then,
+    /// and whenever it changes.
+    Outbox {
+        /// Events in it.
+        held: u64,
+        /// Whether the own relay has said nothing yet of some of them.
+        unanswered: bool,
+        /// The head of the feed, read after that.
+        feed_head: FeedSeq,
     },
     /// The store, which had no room, takes events again.
     StoreWorks,

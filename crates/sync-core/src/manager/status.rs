@@ -40,6 +40,21 @@ impl RelayReport {
     pub const MAX_COVERAGE: usize = 32;
 }
 
+/// The relay that is kept complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRelayReport {
+    /// Whether it is served by this process.
+    pub embedded: bool,
+    /// Its address.
+    pub url: String,
+    /// Whether it can be used.
+    pub up: bool,
+    /// Why not; empty where it can.
+    pub reason: String,
+    /// Accepted events that it hasn't taken yet.
+    pub held: u64,
+}
+
 /// All relays, with sums.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -47,6 +62,9 @@ pub struct StatusReport {
     pub version: String,
     /// Unix seconds of this report.
     pub at: u64,
+    /// The relay that is kept complete; `None` where the process serves none.
+    #[serde(default)]
+    pub own_relay: Option<OwnRelayReport>,
     /// Sums.
     pub totals: Totals,
     /// Every relay that is known, by address.

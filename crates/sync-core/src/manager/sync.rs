@@ -1,9 +1,11 @@
 //! `SyncManager`: all relays together, behind one `handle`.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use super::connections::MAX_CONNECTING;
-use super::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, Totals, WantedIds};
+use super::{
+    ManagerConfig, ManagerInput, ManagerOutput, OwnRelayReport, RestoredState, StatusReport, Totals, WantedIds,
+};
 use crate::lifecycle::{Env, RelayLife};
 use crate::model::{BatchId, ConnectionStatus, HealthState, PendingSyncIndex, RelaySyncIndex, RelayUrl};
 use crate::plan::{IndexLimits, OwnAddresses, RepoIndex, compute_changed_actions};
@@ -35,6 +37,10 @@ pub struct SyncManager {
     /// The feed's head when it was first read. Until that was folded in, what a record holds isn't known to be unwanted.
     first_head: Option<FeedSeq>,
     pub(super) first_fold_done: bool,
+    /// Events that wait for the own relay's word, where it is external.
+    held: u64,
+    /// Whether it has said nothing yet of some of them: until it has, what they make known isn't.
+    unanswered: bool,
     /// The last batch that stored something, and the feed's head at its end.
     last_source: Option<(BatchId, FeedSeq)>,
 
@@ -52,7 +58,10 @@ pub struct SyncManager {
 impl SyncManager {
     /// The manager with what a former run left. Bootstrap relays are connected at once.
     pub fn new(config: ManagerConfig, restored: RestoredState, now: Now) -> Self {
-        let own = OwnAddresses::new(config.domains.iter().map(String::as_str), config.own_urls.iter().cloned());
+        let own = OwnAddresses::new(config.domains.iter().map(String::as_str), config.own_urls.iter().cloned())
+            .without(config.own_relay.clone());
+        let bootstrap: BTreeSet<RelayUrl> =
+            config.bootstrap_relays.iter().chain(&config.own_relay).filter(|url| !own.contains(url)).cloned().collect();
         let limits = IndexLimits {
             max_relays_per_repo: config.max_relays_per_repo,
             max_repos_per_relay: config.max_repos_per_relay,
@@ -63,11 +72,11 @@ impl SyncManager {
                 relays.insert(url.clone(), RelayLife::restore(url, relay, &config, now));
             }
         }
-        for url in config.bootstrap_relays.iter().filter(|url| !own.contains(url)) {
+        for url in &bootstrap {
             relays.entry(url.clone()).or_insert_with(|| RelayLife::new(url.clone(), &config));
         }
         let mut manager = Self {
-            index: RepoIndex::new(own, limits, config.bootstrap_relays.clone()),
+            index: RepoIndex::new(own, limits, bootstrap),
             wanted: WantedIds::default(),
             relays,
             out: VecDeque::new(),
@@ -78,6 +87,8 @@ impl SyncManager {
             waiting: None,
             first_head: None,
             first_fold_done: false,
+            held: 0,
+            unanswered: false,
             last_source: None,
             refused: false,
             told: HashSet::new(),
@@ -128,6 +139,13 @@ impl SyncManager {
             }
             ManagerInput::LiveStored { relay, count } => {
                 self.with(&relay, now, |life, _| life.note_stored(count));
+            }
+            ManagerInput::Outbox { held, unanswered, feed_head } => {
+                self.held = held;
+                if std::mem::replace(&mut self.unanswered, unanswered) && !unanswered {
+                    self.relays.values_mut().for_each(|life| life.handle_answered(feed_head));
+                    self.sweep(now);
+                }
             }
             ManagerInput::StoreWorks => {
                 let relays: Vec<_> = self.relays.keys().cloned().collect();
@@ -186,7 +204,12 @@ impl SyncManager {
             pending_batches: relays.iter().map(|r| r.pending_batches).sum(),
             store_events: 0,
         };
-        StatusReport { version: String::new(), at: now.unix_s, totals, relays }
+        let own_relay = self.config.own_relay.as_ref().and_then(|url| self.relays.get(url)).map(|life| {
+            let up = life.status().is_connected();
+            let reason = if up { String::new() } else { format!("{}: {}", life.status(), life.report(now).reason) };
+            OwnRelayReport { embedded: false, url: life.url().to_string(), up, reason, held: self.held }
+        });
+        StatusReport { version: String::new(), at: now.unix_s, own_relay, totals, relays }
     }
 
     /// What is wanted.
@@ -384,6 +407,7 @@ impl SyncManager {
             jitter: &mut self.jitter,
             next_batch: &mut self.next_batch,
             folded: self.folded,
+            unanswered: self.unanswered,
             now,
         };
         (&mut self.relays, env)

@@ -23,6 +23,8 @@ pub struct OwnAddresses {
     /// Host, and port where it isn't the scheme's.
     hosts: Vec<(String, Option<u16>)>,
     urls: Vec<RelayUrl>,
+    /// An address of the service that is connected to all the same.
+    connected: Option<RelayUrl>,
 }
 
 impl OwnAddresses {
@@ -39,11 +41,19 @@ impl OwnAddresses {
                 Some((url.host().to_owned(), (url.port() != 443).then(|| url.port())))
             })
             .collect();
-        Self { hosts, urls: urls.into_iter().collect() }
+        Self { hosts, urls: urls.into_iter().collect(), connected: None }
+    }
+
+    /// Leaves out the external own relay, where there is one: it is read and followed like others (SPEC §9).
+    pub fn without(self, own_relay: Option<RelayUrl>) -> Self {
+        Self { connected: own_relay, ..self }
     }
 
     /// Whether `relay` is the service itself.
     pub fn contains(&self, relay: &RelayUrl) -> bool {
+        if self.connected.as_ref() == Some(relay) {
+            return false;
+        }
         let default_port = if relay.is_tls() { 443 } else { 80 };
         self.hosts.iter().any(|(host, port)| relay.host() == host && relay.port() == port.unwrap_or(default_port))
             || self.urls.contains(relay)

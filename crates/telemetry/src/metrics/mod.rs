@@ -60,6 +60,10 @@ struct Inner {
     /// Who hit which limit before, relays by their label: bounded as those are.
     limits_told: Mutex<HashSet<(&'static str, Arc<str>)>>,
     store_events: Gauge,
+    outbox_events: Gauge,
+    own_connections: Gauge,
+    own_received: Family<OutcomeLabel, Counter>,
+    own_sent: Counter,
     store_commit_seconds: Histogram,
 }
 
@@ -101,6 +105,10 @@ impl Metrics {
             limit_hits: Family::default(),
             limits_told: Mutex::default(),
             store_events: Gauge::default(),
+            outbox_events: Gauge::default(),
+            own_connections: Gauge::default(),
+            own_received: Family::default(),
+            own_sent: Counter::default(),
             store_commit_seconds: commit_buckets(),
         };
         all.register();
@@ -191,6 +199,26 @@ impl Metrics {
         told.insert((limit, self.0.relays.own_or_other(relay)))
     }
 
+    /// `grasp_sync_outbox_events`: accepted events that an external own relay hasn't taken yet.
+    pub fn outbox(&self, count: u64) {
+        self.0.outbox_events.set(clamped(count));
+    }
+
+    /// `grasp_sync_own_relay_connections`: clients of the embedded own relay.
+    pub fn own_connections(&self, open: u64) {
+        self.0.own_connections.set(clamped(open));
+    }
+
+    /// `grasp_sync_own_relay_received_total{outcome}`: an event was published to the embedded own relay.
+    pub fn own_received(&self, outcome: &'static str) {
+        self.0.own_received.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// `grasp_sync_own_relay_sent_total`: events that the embedded own relay has sent.
+    pub fn own_sent(&self, events: u64) {
+        self.0.own_sent.inc_by(events);
+    }
+
     /// `grasp_sync_store_events`: events in the store.
     pub fn store_events(&self, count: u64) {
         self.0.store_events.set(clamped(count));
@@ -278,6 +306,18 @@ impl Inner {
         to.register("grasp_sync_fallbacks", "Sessions that passed to another strategy", self.fallbacks.clone());
         to.register("grasp_sync_limit_hits", "Bounds that were hit, by key of [limits]", self.limit_hits.clone());
         to.register("grasp_sync_store_events", "Events in the store", self.store_events.clone());
+        to.register("grasp_sync_outbox_events", "Events that wait for the own relay", self.outbox_events.clone());
+        to.register(
+            "grasp_sync_own_relay_connections",
+            "Clients of the embedded own relay",
+            self.own_connections.clone(),
+        );
+        to.register(
+            "grasp_sync_own_relay_received",
+            "Events published to the embedded own relay, by what became of them",
+            self.own_received.clone(),
+        );
+        to.register("grasp_sync_own_relay_sent", "Events that the embedded own relay has sent", self.own_sent.clone());
         to.register(
             "grasp_sync_store_commit_seconds",
             "How long durable commits took",

@@ -43,6 +43,7 @@ impl RelayConnection {
 
     fn published(&mut self, state: &mut State, event: Event, refused: Option<nostr::error::Error>) {
         let id = event.id.to_hex();
+        *state.stats.events_offered.entry(event.id).or_default() += 1;
         let (accepted, message) = if self.challenge.is_some() {
             (false, AUTH_REQUIRED.to_owned())
         } else if let Some(answer) = &state.faults.ok {

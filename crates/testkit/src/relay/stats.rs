@@ -51,6 +51,8 @@ pub struct RelayStats {
     pub max_reconciliations: u64,
     /// How often each event was sent.
     pub events_sent: HashMap<EventId, u64>,
+    /// How often each event was published by clients.
+    pub events_offered: HashMap<EventId, u64>,
     /// Published events that were stored.
     pub events_stored: u64,
     /// Connections that authenticated (NIP-42).
