@@ -25,9 +25,7 @@ pub(super) async fn follow(
     cancel: CancellationToken,
 ) {
     let (wake, mut woken) = watch::channel::<FeedSeq>(0);
-    store.on_feed(Box::new(move |head| {
-        wake.send_replace(head);
-    }));
+    store.on_feed(Box::new(move |head| wake.send(head).is_ok()));
     let mut after = 0;
     let mut told = None;
     loop {
