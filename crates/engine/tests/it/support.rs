@@ -12,8 +12,8 @@ use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::nostr::filter::Filter;
 use sync_core::store::{
-    EventStore, FeedListener, FeedPage, FeedSeq, KnownEvent, LocalSets, PageSize, Query, Reply, StateRecord, StateTable,
-    StateWrite, StoreError, Submission,
+    EventStore, FeedListener, FeedPage, FeedSeq, KnownEvent, LocalSets, PageSize, Query, Reply, StateRecord,
+    StateTable, StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{ItemKey, RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, FrameSink, FrameSource, Target};
