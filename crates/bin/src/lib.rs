@@ -17,6 +17,7 @@ pub mod config;
 pub mod exit;
 mod files;
 pub mod output;
+mod own_relay;
 pub mod store;
 pub mod strategies;
 pub mod wiring;

@@ -1,79 +1,43 @@
 //! Answers filters, newest first and lowest id first within a second, in pages.
 //!
 //! Each filter is a stream: the cursors of its plan merged by a heap. The streams of all filters are merged in turn;
-//! equal places fall together there, and are told once. A read transaction lasts for one page (at most
-//! [`PAGE_EVENTS`] events, [`PAGE_BYTES`] bytes or [`PAGE_ROWS`] rows looked at), and is closed before its events
-//! are handed out; each stream remembers the place it came to.
+//! equal places fall together there, and are told once. A read transaction lasts for one page, in which at most
+//! [`PAGE_ROWS`] rows are looked at; the query holds the place that each of its filters came to.
 //!
 //! Cost: one seek and one read for each row of the chosen index that is looked at, and two seeks for each second that
 //! holds one; for a covered filter that is what it returns, `limit` included, whatever the store holds.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use heed::RoTxn;
 use nostr::event::Event;
-use nostr::filter::Filter;
-use sync_core::store::StoreError;
+use sync_core::store::{Beyond, FeedSeq, PageSize, Query, QueryPart, StoreError};
 use sync_core::strategy::ItemKey;
 
+use crate::codec::Record;
 use crate::error::{damaged, from_heed};
 use crate::events::{indexed, row, to_event};
+use crate::feed;
 use crate::keys::{Key, item_of, item_tail};
 use crate::matching::{is_void, matches, since, until};
 use crate::open::Shared;
-use crate::plan::{Ascending, Plan, Source, choose};
+use crate::plan::{Ascending, Source, choose};
 use crate::schema::{Databases, Db, read_u64};
 
-/// The first page is small, for whoever wants only the newest few; later ones grow to [`PAGE_EVENTS`].
-const FIRST_PAGE: usize = 32;
-const PAGE_EVENTS: usize = 1000;
-const PAGE_BYTES: usize = 8 << 20;
+/// Rows looked at in one page.
 const PAGE_ROWS: usize = 20_000;
 
-pub(crate) fn query(
-    shared: &Shared,
-    filters: &[Filter],
-    now: u64,
-    visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
-    let mut streams = Vec::new();
-    {
-        let txn = shared.env.read_txn().map_err(from_heed)?;
-        for filter in filters.iter().filter(|filter| !is_void(filter)) {
-            let plan = choose(&shared.dbs, &txn, filter)?;
-            streams.push(Stream { filter, plan, remaining: filter.limit.unwrap_or(usize::MAX), resume: None });
-        }
-    }
-    let mut size = FIRST_PAGE;
-    while !streams.is_empty() {
-        let (events, finished) = {
-            let txn = shared.env.read_txn().map_err(from_heed)?;
-            page(&shared.dbs, &txn, &mut streams, now, size)?
-        };
-        for event in events {
-            if visit(event).is_break() {
-                return Ok(());
-            }
-        }
-        if finished {
-            return Ok(());
-        }
-        streams.retain(|stream| stream.remaining > 0);
-        size = (size * 4).min(PAGE_EVENTS);
-    }
-    Ok(())
+/// The next events of `query`.
+pub(crate) fn events(shared: &Shared, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
+    page(shared, query, now, size, |record| to_event(record))
 }
 
-/// One filter, between pages.
-struct Stream<'f> {
-    filter: &'f Filter,
-    plan: Plan,
-    /// How many events it may still contribute.
-    remaining: usize,
-    /// Everything up to this place was told or doesn't match.
-    resume: Option<ItemKey>,
+/// The next places of `query`.
+pub(crate) fn items(shared: &Shared, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError> {
+    let size = PageSize { events: max, bytes: usize::MAX };
+    page(shared, query, now, size, |record| Ok(ItemKey { created_at: record.created_at, id: *record.id }))
 }
 
 /// A place, ordered so that the greatest is the first to be told.
@@ -92,78 +56,99 @@ impl PartialOrd for Place {
     }
 }
 
-fn page(
-    dbs: &Databases,
-    txn: &RoTxn<'_>,
-    streams: &mut [Stream<'_>],
+fn page<T>(
+    shared: &Shared,
+    query: &mut Query,
     now: u64,
-    size: usize,
-) -> Result<(Vec<Event>, bool), StoreError> {
-    let rows = PAGE_ROWS / streams.len() + 1;
-    let mut running = Vec::with_capacity(streams.len());
-    for stream in streams {
-        let mut run = Running::open(dbs, txn, stream, now, rows)?;
+    size: PageSize,
+    make: impl Fn(&Record<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let Query { parts, as_of, looks_beyond } = query;
+    for part in parts.iter_mut().filter(|part| !part.finished && is_void(&part.filter)) {
+        part.finished = true;
+        part.beyond = Beyond::Nothing;
+    }
+    let mut open: Vec<&mut QueryPart> = parts.iter_mut().filter(|part| !part.finished).collect();
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
+    let txn = shared.env.read_txn().map_err(from_heed)?;
+    // What was accepted since is looked for only where something was.
+    let head = feed::head(&shared.dbs, &txn)?;
+    let terms = Terms { now, as_of: as_of.filter(|place| head > *place), looks_beyond: *looks_beyond };
+    let rows = PAGE_ROWS / open.len() + 1;
+    let mut running = Vec::with_capacity(open.len());
+    for part in &mut open {
+        let mut run = Running::open(&shared.dbs, &txn, part, terms, rows)?;
         run.advance()?;
         running.push(run);
     }
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while events.len() < size && bytes < PAGE_BYTES {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while page.len() < size.events.max(1) && bytes < size.bytes.max(1) {
         if running.iter().any(|run| run.paused) {
-            return Ok((events, false));
+            return Ok(page);
         }
-        let Some(first) = running.iter().filter_map(Running::place).max() else { return Ok((events, true)) };
+        let Some(first) = running.iter().filter_map(Running::place).max() else { break };
         let mut told = None;
         for run in running.iter_mut().filter(|run| run.place() == Some(first)) {
             told = run.consume()?;
         }
-        if let Some((event, len)) = told {
-            bytes += len;
-            events.push(event);
+        if let Some(record) = told {
+            bytes += record.len;
+            page.push(make(&record)?);
         }
     }
-    Ok((events, false))
+    Ok(page)
 }
 
-/// A stream within one page.
-struct Running<'t, 's, 'f> {
+/// What holds for every filter of a page.
+#[derive(Clone, Copy)]
+struct Terms {
+    now: u64,
+    as_of: Option<FeedSeq>,
+    looks_beyond: bool,
+}
+
+/// A filter within one page.
+struct Running<'t, 's> {
     dbs: &'t Databases,
     txn: &'t RoTxn<'t>,
-    stream: &'s mut Stream<'f>,
-    now: u64,
+    part: &'s mut QueryPart,
+    terms: Terms,
     cursors: Vec<Cursor<'t>>,
     heads: BinaryHeap<(Place, u64, usize)>,
     /// The next match, not yet told.
-    next: Option<(ItemKey, Event, usize)>,
+    next: Option<(ItemKey, Record<'t>)>,
     /// Rows that it may still look at.
     rows: usize,
     /// It ran out of them before it found a match.
     paused: bool,
 }
 
-impl<'t, 's, 'f> Running<'t, 's, 'f> {
+impl<'t, 's> Running<'t, 's> {
     fn open(
         dbs: &'t Databases,
         txn: &'t RoTxn<'t>,
-        stream: &'s mut Stream<'f>,
-        now: u64,
+        part: &'s mut QueryPart,
+        terms: Terms,
         rows: usize,
     ) -> Result<Self, StoreError> {
-        let (since, until) = (since(stream.filter), until(stream.filter));
+        let (since, until) = (since(&part.filter), until(&part.filter));
         let mut cursors = Vec::new();
         let mut heads = BinaryHeap::new();
-        match &stream.plan.source {
+        match choose(dbs, txn, &part.filter)?.source {
             Source::Ids(ids) => {
                 for id in ids {
-                    let Some(row) = row(dbs, txn, id, 0)? else { continue };
-                    let place = Place(ItemKey { created_at: row.created_at, id: *id });
-                    if stream.resume.is_none_or(|resume| place < Place(resume)) {
+                    let Some(row) = row(dbs, txn, &id, 0)? else { continue };
+                    let place = Place(ItemKey { created_at: row.created_at, id });
+                    if part.resume.is_none_or(|resume| place < Place(resume)) {
                         heads.push((place, row.seq, usize::MAX));
                     }
                 }
             }
             Source::Index { db, prefixes } => {
                 for prefix in prefixes {
-                    let mut cursor = Cursor::open(*db, txn, *prefix, since, until, stream.resume)?;
+                    let mut cursor = Cursor::open(db, txn, prefix, since, until, part.resume)?;
                     if let Some((item, seq)) = cursor.next()? {
                         heads.push((Place(item), seq, cursors.len()));
                         cursors.push(cursor);
@@ -171,52 +156,71 @@ impl<'t, 's, 'f> Running<'t, 's, 'f> {
                 }
             }
         }
-        Ok(Self { dbs, txn, stream, now, cursors, heads, next: None, rows, paused: false })
+        Ok(Self { dbs, txn, part, terms, cursors, heads, next: None, rows, paused: false })
     }
 
     fn place(&self) -> Option<Place> {
         self.next.as_ref().map(|(item, ..)| Place(*item))
     }
 
-    /// Finds the next match.
+    /// Finds the next match, or that there is none.
     fn advance(&mut self) -> Result<(), StoreError> {
         self.next = None;
-        while self.stream.remaining > 0 {
-            let Some((Place(item), seq, at)) = self.heads.pop() else { return Ok(()) };
+        let exhausted = self.part.remaining == 0;
+        if exhausted && !self.terms.looks_beyond {
+            self.part.finished = true;
+            return Ok(());
+        }
+        while let Some((Place(item), seq, at)) = self.heads.pop() {
             if let Some(cursor) = self.cursors.get_mut(at)
                 && let Some((item, seq)) = cursor.next()?
             {
                 self.heads.push((Place(item), seq, at));
             }
             // An event with two of the values asked for lies below two prefixes.
-            if self.stream.resume == Some(item) {
+            if self.part.resume == Some(item) {
                 continue;
             }
             if self.rows == 0 {
-                self.paused = true;
+                // Whether there is more isn't worth another page.
+                self.part.finished = exhausted;
+                self.paused = !exhausted;
                 return Ok(());
             }
             self.rows -= 1;
             let record = indexed(self.dbs, self.txn, seq)?;
-            let matching = !record.is_expired(self.now)
-                && matches(self.stream.filter, &record)
-                    .map_err(|why| damaged(&format!("event {}", record.event_id()), why))?;
-            if matching {
-                self.next = Some((item, to_event(&record)?, record.len));
+            if self.is_match(&record)? {
+                if exhausted {
+                    self.part.beyond = Beyond::More;
+                    self.part.finished = true;
+                } else {
+                    self.next = Some((item, record));
+                }
                 return Ok(());
             }
-            self.stream.resume = Some(item);
+            self.part.resume = Some(item);
         }
+        self.part.beyond = Beyond::Nothing;
+        self.part.finished = true;
         Ok(())
     }
 
-    /// Takes the match that was found, with its size in bytes, and finds the next.
-    fn consume(&mut self) -> Result<Option<(Event, usize)>, StoreError> {
-        let Some((item, event, len)) = self.next.take() else { return Ok(None) };
-        self.stream.resume = Some(item);
-        self.stream.remaining -= 1;
+    fn is_match(&self, record: &Record<'_>) -> Result<bool, StoreError> {
+        let matching = !record.is_expired(self.terms.now)
+            && matches(&self.part.filter, record)
+                .map_err(|why| damaged(&format!("event {}", record.event_id()), why))?;
+        let Some(as_of) = self.terms.as_of.filter(|_| matching) else { return Ok(matching) };
+        let accepted = row(self.dbs, self.txn, record.id, 0)?.and_then(|row| row.accepted);
+        Ok(accepted.is_none_or(|place| place <= as_of))
+    }
+
+    /// Takes the match that was found, and finds the next.
+    fn consume(&mut self) -> Result<Option<Record<'t>>, StoreError> {
+        let Some((item, record)) = self.next.take() else { return Ok(None) };
+        self.part.resume = Some(item);
+        self.part.remaining -= 1;
         self.advance()?;
-        Ok(Some((event, len)))
+        Ok(Some(record))
     }
 }
 

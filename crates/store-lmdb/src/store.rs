@@ -1,6 +1,5 @@
 //! [`LmdbStore`]: the traits of `sync-core` over the rooms beside this one.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +9,16 @@ use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply, StateTable,
-    StateWrite, StoreError, Submission,
+    EventStore, FeedListener, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, PageSize,
+    Query, Reply, StateTable, StateWrite, StoreError, Submission,
 };
-use sync_core::strategy::{SetView, Window};
+use sync_core::strategy::{ItemKey, SetView, Window};
 
 use crate::error::from_heed;
 use crate::open::{Locks, OpenError, Options, Shared, SharedRef, open};
 use crate::schema::Meta;
 use crate::view::LocalView;
-use crate::writer::{Answer, Job, Listener, QUEUE, STEP, Work, Writer, state_key};
+use crate::writer::{Answer, Job, Listeners, QUEUE, STEP, Work, Writer, state_key};
 use crate::{events, feed, outbox, query, rejected};
 
 /// A store in a directory. Reads run on the caller's thread, beside the writer's.
@@ -28,7 +27,7 @@ use crate::{events, feed, outbox, query, rejected};
 pub struct LmdbStore {
     // Dropped in this order: the writer ends, the file is unmapped, the locks are released.
     writer: WriterHandle,
-    listener: Arc<Mutex<Option<Listener>>>,
+    listeners: Listeners,
     pub(crate) shared: SharedRef,
     pub(crate) locks: Locks,
     pub(crate) path: PathBuf,
@@ -77,7 +76,7 @@ impl LmdbStore {
         let path = path.as_ref();
         let opened = open(path, &options)?;
         let shared = Arc::new(Shared { env: opened.env, dbs: opened.dbs, judging: options.policy.is_some() });
-        let listener = Arc::new(Mutex::new(None));
+        let listeners = Listeners::default();
         let max_held = options.intake.own_relay.as_ref().map_or(0, |_| options.intake.max_held);
         let writer = if options.read_only {
             None
@@ -87,7 +86,7 @@ impl LmdbStore {
                 policy: options.policy,
                 intake: options.intake,
                 on_commit: options.on_commit,
-                listener: Arc::clone(&listener),
+                listeners: Arc::clone(&listeners),
                 sweep_at: 0,
             };
             let (jobs, receiver) = sync_channel(QUEUE);
@@ -104,7 +103,7 @@ impl LmdbStore {
             read_only: options.read_only,
             max_held,
             writer: WriterHandle(Mutex::new(writer)),
-            listener,
+            listeners,
         })
     }
 
@@ -171,13 +170,12 @@ impl LocalSets for LmdbStore {
 }
 
 impl EventStore for LmdbStore {
-    fn query(
-        &self,
-        filters: &[Filter],
-        now: u64,
-        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        query::query(&self.shared, filters, now, visit)
+    fn query_page(&self, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
+        query::events(&self.shared, query, now, size)
+    }
+
+    fn query_items(&self, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError> {
+        query::items(&self.shared, query, now, max)
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
@@ -213,8 +211,8 @@ impl EventStore for LmdbStore {
         self.read(|dbs, txn| Ok(dbs.number(txn, Meta::FeedHead)?.unwrap_or(0)))
     }
 
-    fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(wake));
+    fn on_feed(&self, wake: FeedListener) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
     }
 
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, HotBodies, HotBody, IntakeConfig, MAX_HOT_BYTES};
-use sync_core::store::{FeedSeq, IntakeOutcome, OwnVerdict, Reply, StateTable, StateWrite, StoreError, Submission};
+use sync_core::store::{
+    FeedListener, IntakeOutcome, OwnVerdict, Reply, StateTable, StateWrite, StoreError, Submission,
+};
 
 use crate::error::from_heed;
 use crate::events::{decode_row, record, to_event};
@@ -39,7 +41,7 @@ const SWEEP_EVERY_S: u64 = 10;
 const IDLE: Duration = Duration::from_secs(SWEEP_EVERY_S);
 
 pub(crate) type Answer<T> = SyncSender<Result<T, StoreError>>;
-pub(crate) type Listener = Arc<dyn Fn(FeedSeq) + Send + Sync>;
+pub(crate) type Listeners = Arc<Mutex<Vec<FeedListener>>>;
 
 /// What the writer is asked to do.
 pub(crate) enum Job {
@@ -98,7 +100,7 @@ pub(crate) struct Writer {
     pub(crate) policy: Option<AdmissionPolicy>,
     pub(crate) intake: IntakeConfig,
     pub(crate) on_commit: Option<OnCommit>,
-    pub(crate) listener: Arc<Mutex<Option<Listener>>>,
+    pub(crate) listeners: Listeners,
     /// When the next sweep is due; at once where the last one left something.
     pub(crate) sweep_at: u64,
 }
@@ -269,10 +271,7 @@ impl Writer {
     fn finish(&self, txn: LmdbTxn<'_>) -> Result<(), StoreError> {
         let (head, moved) = txn.commit()?;
         if moved {
-            let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(wake) = listener {
-                wake(head);
-            }
+            self.listeners.lock().unwrap_or_else(PoisonError::into_inner).retain(|wake| wake(head));
         }
         Ok(())
     }

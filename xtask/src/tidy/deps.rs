@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("strategy-req", 1),
     ("store-lmdb", 1),
     ("transport-ws", 1),
+    ("own-relay", 1),
     ("engine", 2),
     ("testkit", 2),
     ("grasp-sync", 3),
@@ -21,7 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
 const OUTSIDE: &[&str] =
     &["tokio", "async-std", "smol", "mio", "hyper", "axum", "reqwest", "heed", "rand", "getrandom"];
 
-const WEBSOCKET: &[&str] = &["transport-ws", "testkit"];
+const WEBSOCKET: &[&str] = &["transport-ws", "own-relay", "testkit"];
 
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -51,7 +52,7 @@ fn reasons(package: &Package, dependency: &Dependency) -> Vec<&'static str> {
         reasons.push("sync-core decides without runtime, socket, store or randomness");
     }
     if to.contains("tungstenite") && !WEBSOCKET.contains(&from) {
-        reasons.push("only transport-ws knows WebSocket (and the scripted relay of testkit)");
+        reasons.push("only transport-ws and own-relay know WebSocket (and the scripted relay of testkit)");
     }
     if is_or_extends(to, "heed") && from != "store-lmdb" {
         reasons.push("only store-lmdb knows heed");
@@ -131,7 +132,7 @@ mod tests {
             ("sync-core", "tokio", None, false, "without runtime"),
             ("sync-core", "tokio-util", Some("dev"), false, "without runtime"),
             ("sync-core", "rand_core", None, false, "without runtime"),
-            ("engine", "tokio-tungstenite", None, false, "knows WebSocket"),
+            ("engine", "tokio-tungstenite", None, false, "know WebSocket"),
             ("grasp-sync", "heed", None, false, "knows heed"),
             ("engine", "libloading", None, false, "loads foreign code"),
             ("strategy-req", "strategy-negentropy", Some("dev"), true, "no strategy knows another"),

@@ -19,6 +19,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
 use crate::files;
+use crate::own_relay;
 use crate::store::{self, Access};
 use crate::wiring;
 
@@ -79,12 +80,16 @@ pub(super) async fn serve(
             Some(tokio::spawn(admin::serve(listener, state, cancel.clone())))
         }
     };
-    if let Some(address) = config.service.listen {
-        tracing::info!(%address, "service.listen: this version does not serve the store to others, nothing listens there");
-    }
+    let own = own_relay::start(config, Arc::clone(&store), metrics.clone(), cancel.clone()).await?;
+    let (serving, own) = own.unzip();
     let shared = Shared { waits_for_room: true, ..wiring::shared(config, store, metrics)? };
     let connector = wiring::connector(config)?;
-    daemon::run(daemon_config(context), connector, shared, shown, cancel).await?;
+    daemon::run(DaemonConfig { serving, ..daemon_config(context) }, connector, shared, shown, cancel).await?;
+    if let Some(own) = own
+        && let Err(error) = own.await
+    {
+        tracing::warn!(%error, "the own relay ended badly");
+    }
     if let Some(endpoint) = endpoint
         && let Ok(Err(error)) = endpoint.await
     {
@@ -109,6 +114,7 @@ fn daemon_config(context: &Context) -> DaemonConfig {
         rate_limit_cooldown: config.health.rate_limit_cooldown,
         max_future_s: config.limits.max_future.as_secs(),
         keys: config.service.keys.clone(),
+        serving: None,
         seed: wiring::seed(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -61,6 +61,13 @@ impl Daemon {
         format!("http://{}", self.admin)
     }
 
+    /// Where its embedded own relay listens.
+    pub(crate) fn own_relay(&mut self) -> String {
+        let line = self.wait_line(|line| line.contains("own relay address="));
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        format!("ws://{}", address.unwrap_or_else(|| panic!("no address in {line}")))
+    }
+
     /// The first line, said before or to come, that `wanted` holds for.
     pub(crate) fn wait_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;

@@ -26,6 +26,7 @@ mod program;
 mod run_auth;
 mod run_beside_others;
 mod run_besieged;
+mod run_embedded;
 mod run_external;
 mod run_fresh_start;
 mod run_hostile;

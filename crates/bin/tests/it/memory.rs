@@ -1,16 +1,15 @@
 //! A store in memory with just what `import` and `export` need, and faults that a test sets.
 
-use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard};
 
 use nostr::event::{Event, EventId};
 use nostr::filter::{Filter, MatchEventOptions};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply,
-    StateTable, StateWrite, StoreError, Submission,
+    EventStore, FeedListener, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets, OutboxState,
+    OwnVerdict, PageSize, Query, Reply, StateTable, StateWrite, StoreError, Submission,
 };
-use sync_core::strategy::{SetView, VecSet, Window};
+use sync_core::strategy::{ItemKey, SetView, VecSet, Window};
 
 /// Events in the order in which they came.
 #[derive(Default)]
@@ -56,17 +55,17 @@ impl LocalSets for Memory {
 }
 
 impl EventStore for Memory {
-    fn query(
-        &self,
-        filters: &[Filter],
-        _: u64,
-        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn query_page(&self, query: &mut Query, _: u64, _: PageSize) -> Result<Vec<Event>, StoreError> {
         let mut events = self.events().clone();
-        events.retain(|event| filters.iter().any(|filter| filter.match_event(event, MatchEventOptions::new())));
+        let parts = &mut query.parts;
+        events.retain(|event| parts.iter().any(|part| part.filter.match_event(event, MatchEventOptions::new())));
         events.sort_by_key(|event| (std::cmp::Reverse(event.created_at), event.id));
-        let _ = events.into_iter().try_for_each(visit);
-        Ok(())
+        parts.iter_mut().for_each(|part| part.finished = true);
+        Ok(events)
+    }
+
+    fn query_items(&self, _: &mut Query, _: u64, _: usize) -> Result<Vec<ItemKey>, StoreError> {
+        Err(StoreError::Closed)
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
@@ -93,7 +92,7 @@ impl EventStore for Memory {
         Err(StoreError::Closed)
     }
 
-    fn on_feed(&self, _: Box<dyn Fn(FeedSeq) + Send + Sync>) {}
+    fn on_feed(&self, _: FeedListener) {}
 
     fn judge_backlog(&self, _: u64) -> Result<u64, StoreError> {
         Err(StoreError::Closed)

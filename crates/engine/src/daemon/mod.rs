@@ -7,6 +7,7 @@
 mod feed;
 mod outbox;
 mod persist;
+mod show;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,13 +15,13 @@ use std::time::Duration;
 
 use sync_core::Now;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
-use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, StatusReport, SyncManager};
+use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::key::Keys;
 use sync_core::store::{EventStore, FeedSeq, StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
 use sync_core::transport::{Connection, Connector, Fault, FaultKind, Target};
-use telemetry::metrics::{AttemptResult, Metrics, Tier};
+use telemetry::metrics::{AttemptResult, Metrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +29,10 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::gate;
 use crate::ingest::limit_hit;
-use crate::local::{blocking, memory};
+use crate::local::memory;
 use crate::trouble::Trouble;
 use outbox::Outbox;
+pub use show::{Health, Serving, Shown};
 
 /// What connections may have told before the manager hears it.
 const EVENTS: usize = 1_024;
@@ -57,27 +59,12 @@ pub struct DaemonConfig {
     pub max_future_s: u64,
     /// The service's keys, for relays that ask who we are (NIP-42).
     pub keys: Option<Keys>,
+    /// The own relay that this process serves, where it does.
+    pub serving: Option<Serving>,
     /// For whatever wants to look random.
     pub seed: u64,
     /// The program's version, for the status document.
     pub version: String,
-}
-
-/// Whether the process can do its work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// It can.
-    Ok,
-    /// It can't, and why.
-    Failing(String),
-}
-
-/// What the daemon shows while it runs.
-pub struct Shown {
-    /// The status document.
-    pub status: watch::Sender<Arc<StatusReport>>,
-    /// Whether it can work.
-    pub health: watch::Sender<Health>,
 }
 
 /// Runs until `cancel`; returns after everything is closed and persisted.
@@ -115,9 +102,7 @@ pub async fn run(
     let (persister, persisting) = persist::start(Arc::clone(&store), persist_trouble.clone());
     let (pages, mut feed) = mpsc::channel(feed::PAGES);
     let (wake, mut woken) = watch::channel::<FeedSeq>(0);
-    store.on_feed(Box::new(move |head| {
-        wake.send_replace(head);
-    }));
+    store.on_feed(Box::new(move |head| wake.send(head).is_ok()));
     let follow = feed::follow(Arc::clone(&store), woken.clone(), pages, feed_trouble.clone(), cancel.clone());
     let following = tokio::spawn(follow);
     let outbox_trouble = Trouble::default();
@@ -372,29 +357,6 @@ impl Daemon {
         memory(&*self.shared.store, relay, overlap_s, self.now().unix_s)
     }
 
-    /// Tells the manager how the outbox stands. What can't be read must not let a barrier pass: it counts as unanswered.
-    fn look_at_outbox(&mut self) {
-        if self.outbox.is_none() {
-            return;
-        }
-        let store = &self.shared.store;
-        // In this order, so that the head covers whatever the own relay has answered by then.
-        let read = blocking(|| Ok::<_, StoreError>((store.outbox_state()?, store.feed_head()?)));
-        match read {
-            Ok((state, feed_head)) => {
-                self.shared.metrics.outbox(state.held);
-                self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
-            }
-            Err(error) => tracing::error!(%error, "can't read the outbox"),
-        }
-    }
-
-    fn show_failures(&self, relay: &RelayUrl) {
-        if let Some(life) = self.manager.relays().get(relay) {
-            self.shared.metrics.relay_failures(relay.as_str(), life.failures().into());
-        }
-    }
-
     /// Drains the manager.
     fn carry_out(&mut self) {
         while let Some(output) = self.manager.poll() {
@@ -471,33 +433,5 @@ impl Daemon {
         if let Ok(room) = self.persister.try_reserve() {
             room.send(std::mem::take(&mut self.unsaved));
         }
-    }
-
-    fn show(&mut self) {
-        let now = self.now();
-        let mut report = self.manager.status(now);
-        report.version.clone_from(&self.config.version);
-        let store = &self.shared.store;
-        let metrics = &self.shared.metrics;
-        let read = match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
-            Ok((events, (hot, cold))) => {
-                report.totals.store_events = events;
-                metrics.store_events(events);
-                metrics.rejected_index(Tier::Hot, hot);
-                metrics.rejected_index(Tier::Cold, cold);
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        let others = || self.troubles.iter().find_map(Trouble::text);
-        let away = || {
-            let own = report.own_relay.as_ref().filter(|own| !own.up)?;
-            Some(format!("the own relay {} can't be used: {}; {} events wait for it", own.url, own.reason, own.held))
-        };
-        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others).or_else(away);
-        let health = trouble.map_or(Health::Ok, Health::Failing);
-        self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
-        metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
-        self.shown.status.send_replace(Arc::new(report));
     }
 }

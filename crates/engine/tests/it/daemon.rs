@@ -36,6 +36,7 @@ pub(crate) fn config() -> DaemonConfig {
         rate_limit_cooldown: Duration::from_secs(65),
         max_future_s: 900,
         keys: None,
+        serving: None,
         seed: 1,
         version: "test".to_owned(),
     }

@@ -1,6 +1,5 @@
 //! A wire in memory with a scripted relay at its other end, and a store that can be held up.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -13,10 +12,10 @@ use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::nostr::filter::Filter;
 use sync_core::store::{
-    EventStore, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, Reply, StateRecord,
-    StateTable, StateWrite, StoreError, Submission,
+    EventStore, FeedListener, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, PageSize,
+    Query, Reply, StateRecord, StateTable, StateWrite, StoreError, Submission,
 };
-use sync_core::strategy::{RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
+use sync_core::strategy::{ItemKey, RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, FrameSink, FrameSource, Target};
 use telemetry::Metrics;
 use testkit::relay::{Outgoing, RelayCore};
@@ -172,13 +171,12 @@ impl LocalSets for SlowStore {
 }
 
 impl EventStore for SlowStore {
-    fn query(
-        &self,
-        filters: &[Filter],
-        now: u64,
-        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.inner.query(filters, now, visit)
+    fn query_page(&self, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
+        self.inner.query_page(query, now, size)
+    }
+
+    fn query_items(&self, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError> {
+        self.inner.query_items(query, now, max)
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
@@ -213,7 +211,7 @@ impl EventStore for SlowStore {
         self.inner.feed_head()
     }
 
-    fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>) {
+    fn on_feed(&self, wake: FeedListener) {
         self.inner.on_feed(wake);
     }
 

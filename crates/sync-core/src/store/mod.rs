@@ -4,6 +4,7 @@
 //! that is the back-pressure. None is called while a decision is made but those of [`LocalSets`].
 
 mod outbox;
+mod query;
 mod txn;
 
 use std::ops::ControlFlow;
@@ -14,11 +15,12 @@ use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 
 pub use outbox::{HeldEvent, HeldRow, OutboxState, OwnAnswer, OwnVerdict};
+pub use query::{Beyond, PageSize, Query, QueryPart};
 pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
 
 use crate::admission::{DeferReason, RejectReason};
 use crate::model::{RelayUrl, RepoAddress, kinds};
-use crate::strategy::{SetView, Window};
+use crate::strategy::{ItemKey, SetView, Window};
 
 /// A place in the accepted feed; the first is 1.
 pub type FeedSeq = u64;
@@ -83,6 +85,10 @@ pub struct Submission {
 
 /// Called once, from the writer's thread, after the commit that the answer depends on. Must not block.
 pub type Reply = Box<dyn FnOnce(Result<Vec<IntakeOutcome>, StoreError>) + Send>;
+
+/// Called from the writer's thread with the feed's newest place, after every commit that moved it or changed the outbox. Must not
+/// block. `false` lets the listener go.
+pub type FeedListener = Box<dyn Fn(FeedSeq) -> bool + Send + Sync>;
 
 /// A change to what is accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,6 +222,19 @@ pub trait LocalSets {
 
 /// The events, the feed of what is accepted, and the state of the synchronisation.
 pub trait EventStore: LocalSets + Send + Sync {
+    /// The next events of `query`, which is moved on past them. A page may hold none and not be the last: how far the
+    /// store looks in one call is bounded. Reads the store as it is at the time of the call.
+    ///
+    /// # Errors
+    /// The store can't be read; `query` is as far as it was, or further by what is lost with this page.
+    fn query_page(&self, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError>;
+
+    /// The same, for whoever needs the places of the events only: at most `max` of them.
+    ///
+    /// # Errors
+    /// As [`EventStore::query_page`].
+    fn query_items(&self, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError>;
+
     /// Visits the stored events that match any of `filters`, each once, newest first, lowest id first on ties;
     /// each filter's `limit` bounds what it contributes.
     ///
@@ -226,7 +245,20 @@ pub trait EventStore: LocalSets + Send + Sync {
         filters: &[Filter],
         now: u64,
         visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let mut query = Query::new(filters.iter().cloned());
+        // The first page is small, for whoever wants only the newest few.
+        let mut size = PageSize { events: 32, bytes: 8 << 20 };
+        while !query.is_finished() {
+            for event in self.query_page(&mut query, now, size)? {
+                if visit(event).is_break() {
+                    return Ok(());
+                }
+            }
+            size.events = (size.events * 4).min(1_000);
+        }
+        Ok(())
+    }
 
     /// Hands events to the writer: blocks while its queue is full. `reply` gets one outcome for each event, in order.
     ///
@@ -266,9 +298,9 @@ pub trait EventStore: LocalSets + Send + Sync {
     /// The store can't be read.
     fn feed_head(&self) -> Result<FeedSeq, StoreError>;
 
-    /// Calls `wake` from the writer's thread after every commit that moved the feed's head or put something into the
-    /// outbox. Must not block. One listener at a time: the last one set.
-    fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>);
+    /// Adds a listener, which is called from the next commit on that moves the feed's head or changes the outbox, until it
+    /// says `false`.
+    fn on_feed(&self, wake: FeedListener);
 
     /// Judges again whatever was stored without having been judged under the present policy; and removes what has
     /// expired by `now`. Returns how many events were judged.

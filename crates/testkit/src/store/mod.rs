@@ -8,7 +8,6 @@ mod txn;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nostr::event::{Event, EventId};
@@ -17,34 +16,32 @@ use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, IntakeConfig};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    EventStore, FeedChange, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets, OutboxState,
-    OwnVerdict, RejectedRow, Reply, StateTable, StateWrite, StoreError, Submission,
+    Beyond, EventStore, FeedChange, FeedListener, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets,
+    OutboxState, OwnVerdict, PageSize, Query, RejectedRow, Reply, StateTable, StateWrite, StoreError, Submission,
 };
 use sync_core::strategy::{ItemKey, SetView, VecSet, Window};
 
 use state::{State, Stored};
 use txn::MemoryTxn;
 
-type Listener = Arc<dyn Fn(FeedSeq) + Send + Sync>;
-
 /// An [`EventStore`] over maps.
 pub struct MemoryStore {
     inner: Mutex<Inner>,
+    listeners: Mutex<Vec<FeedListener>>,
     config: IntakeConfig,
 }
 
 struct Inner {
     state: State,
     policy: Option<Arc<AdmissionPolicy>>,
-    listener: Option<Listener>,
     full: bool,
 }
 
 impl MemoryStore {
     /// An empty store. Without a policy it stores what it is told to, as `sync` and `import` do.
     pub fn new(policy: Option<AdmissionPolicy>, config: IntakeConfig) -> Self {
-        let inner = Inner { state: State::default(), policy: policy.map(Arc::new), listener: None, full: false };
-        Self { inner: Mutex::new(inner), config }
+        let inner = Inner { state: State::default(), policy: policy.map(Arc::new), full: false };
+        Self { inner: Mutex::new(inner), listeners: Mutex::default(), config }
     }
 
     /// What a restart under another policy does: whatever was judged is void; the stored events stay, and wait for
@@ -59,7 +56,7 @@ impl MemoryStore {
     /// [`MemoryStore::change_policy`].
     pub fn reconfigured(self, config: IntakeConfig) -> Self {
         self.inner().state.forget_judgements();
-        Self { inner: self.inner, config }
+        Self { config, ..self }
     }
 
     /// Makes every later write fail for want of room, or ends that.
@@ -112,19 +109,67 @@ impl MemoryStore {
         self.inner().state.rejected_rows().cloned().collect()
     }
 
+    /// The next matches of `query`, until `is_full` says so of how many there are and the last.
+    fn query_while(
+        &self,
+        query: &mut Query,
+        now: u64,
+        mut is_full: impl FnMut(usize, &Event) -> bool,
+    ) -> Result<Vec<Event>, StoreError> {
+        let inner = self.inner();
+        let by_age = |stored: &Stored| (Reverse(stored.event.created_at.as_secs()), stored.event.id);
+        let visible = |stored: &&Stored| {
+            stored.expires_at.is_none_or(|at| at > now)
+                && stored.accepted.is_none_or(|place| query.as_of.is_none_or(|as_of| place <= as_of))
+        };
+        let open = || query.parts.iter().filter(|part| !part.finished);
+        let matching: Vec<BTreeSet<_>> = open()
+            .map(|part| {
+                let resume = part.resume.map(|item| (Reverse(item.created_at), EventId::from_byte_array(item.id)));
+                let all = inner.state.matching(&part.filter, Window::ALL).into_iter().filter(visible).map(by_age);
+                all.filter(|place| resume.is_none_or(|resume| *place > resume)).collect()
+            })
+            .collect();
+        let told = open().zip(&matching).flat_map(|(part, matching)| matching.iter().take(part.remaining));
+        let told: BTreeSet<_> = told.copied().collect();
+        let mut events = Vec::new();
+        let mut last = None;
+        for place in told {
+            let Some(stored) = inner.state.stored(&place.1) else { continue };
+            events.push(Event::clone(&stored.event));
+            last = Some(place);
+            if is_full(events.len(), &stored.event) {
+                break;
+            }
+        }
+        for (part, matching) in query.parts.iter_mut().filter(|part| !part.finished).zip(matching) {
+            let passed = matching.iter().take_while(|place| last.is_some_and(|last| **place <= last)).count();
+            let cut = matching.len() > part.remaining;
+            part.remaining -= passed.min(part.remaining);
+            part.resume = last.map(|(Reverse(created_at), id)| ItemKey::new(created_at, &id)).or(part.resume);
+            part.finished = part.remaining == 0 || passed == matching.len();
+            part.beyond = match part.finished {
+                true if !cut => Beyond::Nothing,
+                true if query.looks_beyond => Beyond::More,
+                _ => Beyond::Unknown,
+            };
+        }
+        Ok(events)
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic under the lock leaves whole transactions behind: the one under way rolls back as it is dropped.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One transaction: all of it or, on an error, nothing. Wakes the listener after it.
+    /// One transaction: all of it or, on an error, nothing. Wakes the listeners after it.
     fn write<T>(
         &self,
         work: impl FnOnce(&mut MemoryTxn<'_>, Option<&AdmissionPolicy>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (done, head, listener) = {
+        let (done, moved_to) = {
             let mut inner = self.inner();
-            let Inner { state, policy, listener, full } = &mut *inner;
+            let Inner { state, policy, full } = &mut *inner;
             let before = (state.feed_head(), state.held.len());
             let mut txn = MemoryTxn::new(state, policy.is_some());
             let done = work(&mut txn, policy.as_deref())?;
@@ -133,10 +178,10 @@ impl MemoryStore {
             }
             txn.commit();
             let head = state.feed_head();
-            (done, head, listener.clone().filter(|_| (head, state.held.len()) != before))
+            (done, ((head, state.held.len()) != before).then_some(head))
         };
-        if let Some(listener) = listener {
-            listener(head);
+        if let Some(head) = moved_to {
+            self.listeners.lock().unwrap_or_else(PoisonError::into_inner).retain(|wake| wake(head));
         }
         Ok(done)
     }
@@ -172,34 +217,17 @@ impl LocalSets for MemoryStore {
 }
 
 impl EventStore for MemoryStore {
-    fn query(
-        &self,
-        filters: &[Filter],
-        now: u64,
-        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let mut found = BTreeSet::new();
-        let by_age = |stored: &Stored| (Reverse(stored.event.created_at), stored.event.id);
-        let found: Vec<Arc<Event>> = {
-            let inner = self.inner();
-            for filter in filters {
-                let matching: BTreeSet<_> = inner
-                    .state
-                    .matching(filter, Window::ALL)
-                    .into_iter()
-                    .filter(|stored| stored.expires_at.is_none_or(|at| at > now))
-                    .map(by_age)
-                    .collect();
-                found.extend(matching.into_iter().take(filter.limit.unwrap_or(usize::MAX)));
-            }
-            found.iter().filter_map(|(_, id)| inner.state.stored(id)).map(|stored| stored.event.clone()).collect()
-        };
-        for event in found {
-            if visit(Event::clone(&event)).is_break() {
-                break;
-            }
-        }
-        Ok(())
+    fn query_page(&self, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
+        let mut bytes = 0;
+        self.query_while(query, now, |told, event| {
+            bytes += event.content.len();
+            told >= size.events || bytes >= size.bytes
+        })
+    }
+
+    fn query_items(&self, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError> {
+        let events = self.query_while(query, now, |told, _| told >= max)?;
+        Ok(events.iter().map(|event| ItemKey::new(event.created_at.as_secs(), &event.id)).collect())
     }
 
     fn submit(&self, submission: Submission, reply: Reply) -> Result<(), StoreError> {
@@ -255,8 +283,8 @@ impl EventStore for MemoryStore {
         Ok(self.inner().state.feed_head())
     }
 
-    fn on_feed(&self, wake: Box<dyn Fn(FeedSeq) + Send + Sync>) {
-        self.inner().listener = Some(Arc::from(wake));
+    fn on_feed(&self, wake: FeedListener) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
     }
 
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {

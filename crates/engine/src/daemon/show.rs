@@ -1,0 +1,96 @@
+//! What the daemon shows of itself: the status document, its health, the numbers that are no events.
+
+use std::sync::Arc;
+
+use sync_core::manager::{ManagerInput, OwnRelayReport, StatusReport};
+use sync_core::model::RelayUrl;
+use sync_core::store::StoreError;
+use telemetry::metrics::Tier;
+use tokio::sync::watch;
+
+use super::Daemon;
+use crate::local::blocking;
+use crate::trouble::Trouble;
+
+/// The embedded own relay, as it is shown.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Its address.
+    pub url: String,
+    /// Says when it has ended.
+    pub trouble: Trouble,
+}
+
+/// Whether the process can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// It can't, and why.
+    Failing(String),
+}
+
+/// What the daemon shows while it runs.
+pub struct Shown {
+    /// The status document.
+    pub status: watch::Sender<Arc<StatusReport>>,
+    /// Whether it can work.
+    pub health: watch::Sender<Health>,
+}
+
+impl Daemon {
+    /// Tells the manager how the outbox stands. What can't be read must not let a barrier pass: it counts as unanswered.
+    pub(super) fn look_at_outbox(&mut self) {
+        if self.outbox.is_none() {
+            return;
+        }
+        let store = &self.shared.store;
+        // In this order, so that the head covers whatever the own relay has answered by then.
+        let read = blocking(|| Ok::<_, StoreError>((store.outbox_state()?, store.feed_head()?)));
+        match read {
+            Ok((state, feed_head)) => {
+                self.shared.metrics.outbox(state.held);
+                self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
+            }
+            Err(error) => tracing::error!(%error, "can't read the outbox"),
+        }
+    }
+
+    pub(super) fn show_failures(&self, relay: &RelayUrl) {
+        if let Some(life) = self.manager.relays().get(relay) {
+            self.shared.metrics.relay_failures(relay.as_str(), life.failures().into());
+        }
+    }
+
+    pub(super) fn show(&mut self) {
+        let now = self.now();
+        let mut report = self.manager.status(now);
+        report.version.clone_from(&self.config.version);
+        if let Some(Serving { url, trouble }) = &self.config.serving {
+            let (up, reason) = (!trouble.is_raised(), trouble.text().unwrap_or_default());
+            report.own_relay = Some(OwnRelayReport { embedded: true, url: url.clone(), up, reason, held: 0 });
+        }
+        let store = &self.shared.store;
+        let metrics = &self.shared.metrics;
+        let read = match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
+            Ok((events, (hot, cold))) => {
+                report.totals.store_events = events;
+                metrics.store_events(events);
+                metrics.rejected_index(Tier::Hot, hot);
+                metrics.rejected_index(Tier::Cold, cold);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let others = || self.troubles.iter().find_map(Trouble::text);
+        let away = || {
+            let own = report.own_relay.as_ref().filter(|own| !own.up)?;
+            Some(format!("the own relay {} can't be used: {}; {} events wait for it", own.url, own.reason, own.held))
+        };
+        let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others).or_else(away);
+        let health = trouble.map_or(Health::Ok, Health::Failing);
+        self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
+        metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
+        self.shown.status.send_replace(Arc::new(report));
+    }
+}

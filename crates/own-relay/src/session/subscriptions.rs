@@ -1,0 +1,118 @@
+//! Subscriptions: stored events, EOSE, then what is accepted (NIP-01, NIP-67).
+//!
+//! Each has its own place in the feed: the stored events are those as of that place, and live events are those after it.
+//! So none is told twice, none is left out, and whatever comes in meanwhile waits in the feed rather than in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nostr::filter::Filter;
+use sync_core::store::{Beyond, FeedSeq, Query, StoreError};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::{Out, Session, unreadable_store};
+use crate::live::{LiveEvent, Matcher};
+use crate::message;
+use crate::work::{Stored, Work};
+
+/// The open subscriptions of a connection.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    open: HashMap<String, Subscription>,
+}
+
+struct Subscription {
+    number: u64,
+    /// The id as JSON.
+    quoted: String,
+    matchers: Vec<Matcher>,
+    /// The feed is told up to here; `None` while stored events are on their way.
+    place: Option<FeedSeq>,
+}
+
+impl Subscriptions {
+    /// The place of the one that is furthest behind, of those that are live.
+    pub(super) fn place(&self) -> Option<FeedSeq> {
+        self.open.values().filter_map(|subscription| subscription.place).min()
+    }
+
+    pub(super) fn tell(&mut self, from: FeedSeq, events: &[Arc<LiveEvent>], upto: FeedSeq, now: u64, out: &mut Out) {
+        // Those further behind than these events reach are told first what they lack.
+        let behind = |place: &FeedSeq| (from..upto).contains(place);
+        for event in events.iter().filter(|event| !event.is_expired(now)) {
+            for subscription in self.open.values() {
+                if subscription.place.as_ref().is_some_and(|place| behind(place) && *place < event.seq)
+                    && subscription.matchers.iter().any(|matcher| matcher.matches(event))
+                {
+                    out.say(message::event(&subscription.quoted, &event.json));
+                    out.events += 1;
+                }
+            }
+        }
+        for subscription in self.open.values_mut() {
+            if let Some(place) = subscription.place.as_mut().filter(|place| behind(place)) {
+                *place = upto;
+            }
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn subscribe(&mut self, id: String, filters: Vec<Filter>, head: FeedSeq) {
+        let replaces = self.subscriptions.open.contains_key(&id);
+        if !replaces && self.subscriptions.open.len() >= self.limits.max_subscriptions {
+            self.out.limit("max_subscriptions");
+            let max = self.limits.max_subscriptions;
+            let reason = format!("error: too many subscriptions, at most {max} may be open");
+            return self.out.say(message::closed(&id, &reason));
+        }
+        self.unsubscribe(&id);
+        let (number, quoted) = (self.number(), message::quoted(&id));
+        let max = self.limits.max_limit;
+        let bounded =
+            |filter: &Filter| Filter { limit: Some(filter.limit.map_or(max, |l| l.min(max))), ..filter.clone() };
+        let query = Query::new(filters.iter().map(bounded)).looking_beyond();
+        let matchers = filters.into_iter().map(Matcher::new).collect();
+        let mut subscription = Subscription { number, quoted: quoted.clone(), matchers, place: None };
+        if query.is_finished() {
+            subscription.place = Some(head);
+            self.out.say(message::eose(&quoted, None));
+        } else {
+            self.work.push_back(Work::Stored(Box::new(Stored { id: id.clone(), number, quoted, query })));
+        }
+        self.subscriptions.open.insert(id, subscription);
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: &str) {
+        let Some(gone) = self.subscriptions.open.remove(id) else { return };
+        self.work.retain(|work| !matches!(work, Work::Stored(stored) if stored.number == gone.number));
+    }
+
+    pub(super) fn stored(&mut self, stored: Box<Stored>, page: Result<Vec<Utf8Bytes>, StoreError>) {
+        let subscription = self.subscriptions.open.get_mut(&stored.id);
+        // It may have been closed, or replaced, while its page was read.
+        let Some(subscription) = subscription.filter(|subscription| subscription.number == stored.number) else {
+            return;
+        };
+        match page {
+            Err(error) => {
+                self.subscriptions.open.remove(&stored.id);
+                self.out.say(message::closed(&stored.id, &unreadable_store(&error)));
+            }
+            Ok(frames) => {
+                self.out.events += frames.len() as u64;
+                self.out.frames.extend(frames);
+                if !stored.query.is_finished() {
+                    return self.work.push_back(Work::Stored(stored));
+                }
+                subscription.place = stored.query.as_of;
+                let hint = match stored.query.beyond() {
+                    Beyond::Nothing => Some(true),
+                    Beyond::More => Some(false),
+                    Beyond::Unknown => None,
+                };
+                self.out.say(message::eose(&stored.quoted, hint));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What reads the store: short pieces, each run on a blocking thread, that carry their own state from one to the next.
+//! Knows nothing of connections; whoever asked tells by its number whether the answer is still wanted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use sync_core::store::{EventStore, FeedSeq, PageSize, Query, StoreError};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::live::{LiveEvent, live_events};
+use crate::message;
+
+/// Ids read in one piece.
+const ITEMS: usize = 20_000;
+/// Places of the feed read in one piece.
+const PLACES: usize = 200;
+/// Bytes of one answer in a reconciliation: what most servers' websocket limits let through, as hex.
+const NEG_FRAME: u64 = 60_000;
+
+/// A piece of work.
+pub(crate) enum Work {
+    Stored(Box<Stored>),
+    Count(Box<Counting>),
+    Reconcile(Box<Reconciling>),
+    /// The feed after a place.
+    CatchUp(FeedSeq),
+}
+
+/// A piece that is done.
+pub(crate) enum Done {
+    /// A page, as frames.
+    Stored(Box<Stored>, Result<Vec<Utf8Bytes>, StoreError>),
+    Count(Box<Counting>, Result<(), StoreError>),
+    /// An answer, or none yet.
+    Reconcile(Box<Reconciling>, Result<Option<Vec<u8>>, NegError>),
+    /// What follows a place, and up to where.
+    CatchUp(FeedSeq, Result<(Vec<Arc<LiveEvent>>, FeedSeq), StoreError>),
+}
+
+/// The stored events of a subscription.
+pub(crate) struct Stored {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    /// The id as JSON.
+    pub(crate) quoted: String,
+    /// As of the place of the feed that was read with the first page.
+    pub(crate) query: Query,
+}
+
+/// A COUNT under way.
+pub(crate) struct Counting {
+    pub(crate) id: String,
+    pub(crate) query: Query,
+    pub(crate) count: u64,
+}
+
+/// A message of a reconciliation, and what answers it.
+pub(crate) struct Reconciling {
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    pub(crate) message: Vec<u8>,
+    pub(crate) responder: Responder,
+}
+
+/// The answering side of a reconciliation: gathers its set, then answers over it.
+pub(crate) struct Responder {
+    stage: Stage,
+    held: Held,
+}
+
+enum Stage {
+    Gathering(Query, NegentropyStorageVector),
+    Open(Box<Negentropy<'static, NegentropyStorageVector>>),
+}
+
+/// Why a reconciliation ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NegError {
+    #[error("blocked: too many query results")]
+    TooBig,
+    #[error("error: too many concurrent NEG requests, try again later")]
+    TooMany,
+    #[error("PROTOCOL-ERROR: {0}")]
+    Protocol(String),
+    #[error("error: the store can't be read")]
+    Store(#[from] StoreError),
+}
+
+/// Ids held by all reconciliations together.
+#[derive(Debug, Default)]
+pub(crate) struct HeldIds(AtomicU64);
+
+/// Ids that one reconciliation holds; given back when it is dropped.
+struct Held {
+    all: Arc<HeldIds>,
+    own: u64,
+}
+
+impl Held {
+    fn grow(&mut self, more: u64, max: u64) -> bool {
+        let grow = |held: u64| held.checked_add(more).filter(|held| *held <= max);
+        let grown = self.all.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok();
+        if grown {
+            self.own += more;
+        }
+        grown
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.own, Ordering::Relaxed);
+    }
+}
+
+impl Responder {
+    /// Over what `query` finds.
+    pub(crate) fn new(query: Query, all: Arc<HeldIds>) -> Self {
+        Self { stage: Stage::Gathering(query, NegentropyStorageVector::new()), held: Held { all, own: 0 } }
+    }
+}
+
+/// What pieces of work are run with.
+pub(crate) struct Context {
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) page: PageSize,
+    /// Ids of one reconciliation, and of all.
+    pub(crate) max_items: u64,
+    pub(crate) max_all_items: u64,
+}
+
+impl Work {
+    /// Runs it, as of `now`, unix seconds. Blocks for the time of a few disk accesses.
+    pub(crate) fn run(self, context: &Context, now: u64) -> Done {
+        match self {
+            Self::Stored(mut stored) => {
+                let page = stored_page(&mut stored, context, now);
+                Done::Stored(stored, page)
+            }
+            Self::Count(mut counting) => {
+                let counted = context.store.query_items(&mut counting.query, now, ITEMS);
+                let counted = counted.map(|items| counting.count += items.len() as u64);
+                Done::Count(counting, counted)
+            }
+            Self::Reconcile(mut work) => {
+                let answer = reconcile(&mut work, context, now);
+                Done::Reconcile(work, answer)
+            }
+            Self::CatchUp(after) => {
+                let page = context.store.feed(after, PLACES);
+                Done::CatchUp(
+                    after,
+                    page.map(|page| {
+                        let upto = page.upto;
+                        (live_events(page), upto)
+                    }),
+                )
+            }
+        }
+    }
+}
+
+fn stored_page(stored: &mut Stored, context: &Context, now: u64) -> Result<Vec<Utf8Bytes>, StoreError> {
+    if stored.query.as_of.is_none() {
+        stored.query.as_of = Some(context.store.feed_head()?);
+    }
+    let events = context.store.query_page(&mut stored.query, now, context.page)?;
+    let frame = |event| {
+        let json = serde_json::to_string(&event).unwrap_or_default();
+        Utf8Bytes::from(message::event(&stored.quoted, &json))
+    };
+    Ok(events.into_iter().map(frame).collect())
+}
+
+fn reconcile(work: &mut Reconciling, context: &Context, now: u64) -> Result<Option<Vec<u8>>, NegError> {
+    let protocol = |error: negentropy::Error| NegError::Protocol(error.to_string());
+    let Responder { stage, held } = &mut work.responder;
+    if let Stage::Gathering(query, storage) = stage {
+        let items = context.store.query_items(query, now, ITEMS)?;
+        if held.own + items.len() as u64 > context.max_items {
+            return Err(NegError::TooBig);
+        }
+        if !held.grow(items.len() as u64, context.max_all_items) {
+            return Err(NegError::TooMany);
+        }
+        for item in items {
+            storage.insert(item.created_at, Id::from_byte_array(item.id)).map_err(protocol)?;
+        }
+        if !query.is_finished() {
+            return Ok(None);
+        }
+        let mut storage = std::mem::take(storage);
+        storage.seal().map_err(protocol)?;
+        *stage = Stage::Open(Box::new(Negentropy::owned(storage, NEG_FRAME).map_err(protocol)?));
+    }
+    match stage {
+        Stage::Open(responder) => responder.reconcile(&work.message).map(Some).map_err(protocol),
+        Stage::Gathering(..) => Ok(None),
+    }
+}
