@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use heed::RoTxn;
 use nostr::event::EventId;
-use sync_core::store::{HeldEvent, HeldRow, KnownEvent, OutboxState, StoreError};
+use sync_core::store::{HeldEvent, HeldRow, KnownEvent, MAX_PAUSE_S, OutboxState, StoreError};
 
 use crate::bytes::{Damaged, Reader, put_varint};
 use crate::codec::{self, Record};
@@ -72,9 +72,13 @@ pub(crate) fn ids(dbs: &Databases, txn: &RoTxn<'_>, max: usize) -> Result<Vec<Ev
 /// What may be offered at `now`, the soonest first.
 pub(crate) fn due(dbs: &Databases, txn: &RoTxn<'_>, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError> {
     let last = keys::due(now, &[0xff; 32]);
-    let range = (Bound::Unbounded, Bound::Included(&last[..]));
+    let beyond = keys::due(now.saturating_add(MAX_PAUSE_S), &[0xff; 32]);
+    let due = (Bound::Unbounded, Bound::Included(&last[..]));
+    let put_off = (Bound::Excluded(&beyond[..]), Bound::Unbounded);
+    let due = dbs.outbox_due.range(txn, &due).map_err(from_heed)?;
+    let put_off = dbs.outbox_due.range(txn, &put_off).map_err(from_heed)?;
     let mut out = Vec::new();
-    for key in dbs.outbox_due.range(txn, &range).map_err(from_heed)?.take(max) {
+    for key in due.chain(put_off).take(max) {
         let id = id_of(key.map_err(from_heed)?.0)?;
         let Some(row) = row(dbs, txn, &id)? else {
             return Err(StoreError::Corrupt(format!("event {id} is due in the outbox, and isn't there")));

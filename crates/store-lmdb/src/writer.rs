@@ -308,6 +308,8 @@ impl Writer {
         for OwnVerdict { id, answer } in answers {
             intake::answer(&mut txn, self.policy.as_ref(), &self.intake, id, answer, now)?;
         }
+        // What the own relay refuses, or replaces by what it has, leaves a row.
+        intake::trim(&mut txn, &self.intake, answers.len().saturating_add(STEP))?;
         self.finish(txn)
     }
 

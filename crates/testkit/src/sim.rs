@@ -13,6 +13,7 @@ mod check;
 mod happen;
 mod ingest;
 mod judge;
+mod own;
 mod peer;
 mod plan;
 mod publish;

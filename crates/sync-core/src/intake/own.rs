@@ -12,12 +12,10 @@ use super::refs;
 use super::step::{KeptOut, Step};
 use crate::admission::AdmissionPolicy;
 use crate::model::RelayUrl;
-use crate::store::{HeldRow, OwnAnswer, SlotHead, StoreError, StoreTxn};
+use crate::store::{HeldRow, MAX_PAUSE_S, OwnAnswer, SlotHead, StoreError, StoreTxn};
 
 /// The first pause before an event is offered again that the own relay takes later, seconds; it doubles.
 const LATER_S: u64 = 5;
-/// The longest such pause, seconds.
-const LATEST_S: u64 = 3600;
 /// The pause before an event in purgatory is offered again, seconds: by then the own relay has forgotten it (WIRE.md).
 const PURGATORY_S: u64 = 1800;
 /// How often the own relay may put an event off before it counts as refused: two days, at the longest pause.
@@ -53,7 +51,7 @@ pub fn answer(
         }
         OwnAnswer::Later { text } if row.refusals + 1 >= MAX_REFUSALS => step.refuse(&row.event, text)?,
         OwnAnswer::Later { .. } => {
-            let pause = LATER_S.saturating_mul(1 << row.refusals.min(16)).min(LATEST_S);
+            let pause = LATER_S.saturating_mul(1 << row.refusals.min(16)).min(MAX_PAUSE_S);
             let next_at = now.saturating_add(pause);
             step.txn.put_held(&HeldRow { next_at, refusals: row.refusals.saturating_add(1), ..row })?;
         }

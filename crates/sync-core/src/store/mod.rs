@@ -14,7 +14,7 @@ use nostr::event::{Event, EventId};
 use nostr::filter::Filter;
 use serde::{Deserialize, Serialize};
 
-pub use outbox::{HeldEvent, HeldRow, OutboxState, OwnAnswer, OwnVerdict};
+pub use outbox::{HeldEvent, HeldRow, MAX_PAUSE_S, OutboxState, OwnAnswer, OwnVerdict};
 pub use query::{Beyond, PageSize, Query, QueryPart};
 pub use txn::{Dependency, EventRow, RejectedRow, Slot, SlotHead, StoreTxn, Tier};
 

@@ -6,6 +6,10 @@
 
 use nostr::event::{Event, EventId};
 
+/// The longest pause before an event is offered again, seconds. What is to be offered later than that, by its record, was
+/// put off by a clock that was set back since, and is due.
+pub const MAX_PAUSE_S: u64 = 3600;
+
 /// An event in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRow {

@@ -9,6 +9,8 @@ use sync_core::transport::FaultKind;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+/// The longest wait of an external own relay, but for jitter.
+const OWN: u64 = 30 * SECOND;
 /// Records are in whole seconds.
 const ROUNDING: u64 = 2 * SECOND;
 
@@ -32,11 +34,13 @@ pub(super) struct Record {
 pub(super) struct Backoff {
     now: Vec<Record>,
     kept: Vec<Record>,
+    /// The place of an external own relay, which is tried at least twice a minute.
+    own: Option<usize>,
 }
 
 impl Backoff {
-    pub(super) fn new(relays: usize) -> Self {
-        Self { now: vec![Record::default(); relays], kept: vec![Record::default(); relays] }
+    pub(super) fn new(relays: usize, own: Option<usize>) -> Self {
+        Self { now: vec![Record::default(); relays], kept: vec![Record::default(); relays], own }
     }
 
     /// An attempt begins.
@@ -110,7 +114,8 @@ impl Backoff {
             let full = (5 * SECOND).saturating_mul(1 << (record.failures - 1).min(20)).min(HOUR);
             full * 8 / 10
         };
-        record.not_before = ms + wait;
+        let most = if self.own == Some(place) { OWN * 8 / 10 } else { wait };
+        record.not_before = ms + wait.min(most);
     }
 
     /// What a record of the relay's health says that is written at this moment.

@@ -35,13 +35,14 @@ impl Sim {
             return;
         }
         let jobs: Vec<CheckJob> = peer.jobs.drain(..peer.jobs.len().min(most)).collect();
-        let offered = std::mem::take(&mut peer.offered);
+        let mut offered = std::mem::take(&mut peer.offered);
         let state = std::mem::take(&mut peer.state);
         peer.owed += 1;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let (mut answers, mut tokens, mut events) = (Vec::new(), Vec::new(), Vec::new());
         for job in &jobs {
             let (answer, event) = self.checker.check(job, &store);
+            self.confirm_by_service(wire.relay, &answer, &mut offered);
             answers.push(answer);
             if let Some(event) = event {
                 tokens.push(answer.token);
@@ -78,6 +79,8 @@ impl Sim {
         let ids: Vec<EventId> = submission.events.iter().map(|event| event.id).collect();
         let answer = Arc::new(Mutex::new(None));
         let reply = Arc::clone(&answer);
+        // What the own relay offers is taken out of the outbox.
+        let arriving = (ids.len() + submission.offered.len()) as u64;
         let before = self.store_size();
         let submitted = self.store.submit(
             submission,
@@ -92,12 +95,13 @@ impl Sim {
         for (id, outcome) in ids.iter().zip(&outcomes) {
             self.tell(|| format!("relay{} commit {} {outcome:?}", wire.relay, &id.to_hex()[..8]));
         }
-        self.watch_the_rejected(ids.len() as u64, before);
+        self.watch_the_rejected(arriving, before);
         self.watch_the_accepted();
         let settled = tokens.iter().zip(ids).zip(outcomes).map(|((token, id), outcome)| (*token, id, outcome));
         let (settled, at) = (settled.collect(), self.later(3));
         self.put(at, Inner::Settled(wire, bytes, settled));
         self.wake_feed();
+        self.wake_outbox();
     }
 
     pub(super) fn settled(

@@ -23,7 +23,12 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self { statuses: HashMap::new(), backoff: Backoff::new(plan.relays.len()), feed: 0, all: plan.world.events() }
+        Self {
+            statuses: HashMap::new(),
+            backoff: Backoff::new(plan.relays.len(), plan.own),
+            feed: 0,
+            all: plan.world.events(),
+        }
     }
 
     /// A new process: every relay is disconnected. What it knows of failures is what was persisted.
@@ -166,6 +171,7 @@ impl Sim {
         if let Some(extra) = is.difference(&should).next() {
             return Err(format!("{} is accepted and should not be", self.describe(extra)));
         }
+        self.own_relay_is_whole(&is)?;
         self.is_up_to_date(&is, &held)
     }
 

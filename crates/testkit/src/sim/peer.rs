@@ -102,6 +102,7 @@ impl Sim {
         }
         self.relay_speaks(wire.relay);
         self.take(ManagerInput::Connected { relay, profile });
+        self.attach_outbox(wire.relay);
     }
 
     /// What the store remembers of a relay.
@@ -121,7 +122,11 @@ impl Sim {
     }
 
     /// Gives the link something, where the connection isn't ending; then does what it wants.
-    fn with_link(&mut self, wire: Wire, act: impl FnOnce(&mut RelayLink, &crate::store::MemoryStore, sync_core::Now)) {
+    pub(super) fn with_link(
+        &mut self,
+        wire: Wire,
+        act: impl FnOnce(&mut RelayLink, &crate::store::MemoryStore, sync_core::Now),
+    ) {
         let (now, store) = (self.now(), Arc::clone(&self.store));
         let Some(peer) = self.peer(wire) else { return };
         if peer.ending.is_none() {
@@ -306,6 +311,7 @@ impl Sim {
                 let Some(peer) = self.peer(wire) else { return };
                 peer.state.extend(writes);
             }
+            LinkOutput::Published(verdict) => self.own_relay_said(verdict),
             LinkOutput::BatchDone(report) => {
                 let feed_head = self.store.feed_head().unwrap_or(FeedSeq::MAX);
                 self.report(wire, ManagerInput::BatchDone { relay, report, feed_head });

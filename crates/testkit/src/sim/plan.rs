@@ -10,6 +10,7 @@ use sync_core::strategy::RelayProfile;
 use sync_core::time::Jitter;
 use sync_core::transport::FaultKind;
 
+use super::own::OwnPlan;
 use super::troubles::{self, Trouble};
 use super::weather::{self, Climate, Loss};
 use crate::relay::{Faults, RelayCore, RelayOptions};
@@ -81,6 +82,8 @@ pub(super) struct Plan {
     pub(super) world: World,
     pub(super) relays: Vec<RelayPlan>,
     pub(super) bootstrap: Vec<usize>,
+    /// The place of an external own relay, where there is one.
+    pub(super) own: Option<usize>,
     pub(super) manager: ManagerConfig,
     pub(super) happenings: Vec<(u64, Happening)>,
     pub(super) climate: Climate,
@@ -102,7 +105,7 @@ impl Plan {
         let urls = urls(count);
         // Numbers of its own, so that the rest of a seed stays what it is.
         let mut weather = Dice(Jitter::new(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x3ea7));
-        let climate = Climate::new(&mut weather, seed, count);
+        let mut climate = Climate::new(&mut weather, seed, count);
         let mut spec = WorldSpec {
             seed: seed % 64 + 1,
             repos: dice.below(6) + 2,
@@ -125,7 +128,7 @@ impl Plan {
         }
         let start = spec.end() + 10_000;
         let world = World::generate(spec, &urls, DOMAIN);
-        let relays = relays(&mut dice, &climate, &world, &urls);
+        let mut relays = relays(&mut dice, &climate, &world, &urls);
         let mut bootstrap = vec![0];
         bootstrap.extend((1..count).filter(|_| dice.one_in(6)));
         let mut manager = settings(&mut dice, seed, bootstrap.iter().map(|place| urls[*place].clone()).collect());
@@ -142,11 +145,18 @@ impl Plan {
         let peace = climate.weeks.unwrap_or(peace);
         let mut happenings = happenings(&mut dice, count, peace);
         happenings.extend(weather::happenings(&mut weather, &climate, count, peace));
+        let mut urls = urls;
+        let own = OwnPlan::new(seed).map(|mut own| {
+            own.add(&mut relays, &mut bootstrap, &mut climate, &mut manager);
+            urls.extend(relays.last().map(|relay| relay.url.clone()));
+            happenings.extend(own.happenings(count, peace));
+            count
+        });
         // A stable order: what is due at one moment happens in the order of its making.
         happenings.sort_by_key(|(at, _)| *at);
         let slow = [5, 50, 1_500][dice.below(3)];
         let (max_steps, places) = (3_000_000, places(&urls));
-        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow, max_steps, places }
+        Self { world, relays, bootstrap, own, manager, happenings, climate, peace, start, slow, max_steps, places }
     }
 
     /// Hundreds of relays, each of them the home of twenty repositories, for an hour: what is wrong with the relays, and
@@ -189,7 +199,8 @@ impl Plan {
         happenings.extend(weather::happenings(&mut dice, &climate, count, peace));
         happenings.sort_by_key(|(at, _)| *at);
         let (slow, max_steps, places) = (50, 1_000_000 * count as u64, places(&urls));
-        Self { world, relays, bootstrap, manager, happenings, climate, peace, start, slow, max_steps, places }
+        let own = None;
+        Self { world, relays, bootstrap, own, manager, happenings, climate, peace, start, slow, max_steps, places }
     }
 
     /// How long after the troubles everything must be complete: dead relays are tried once a day, and what was forgotten

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nostr::event::EventId;
 use sync_core::link::{Checked, LinkCommand, Token};
 use sync_core::manager::ManagerInput;
-use sync_core::store::{IntakeOutcome, StateWrite, StoreError, Submission};
+use sync_core::store::{IntakeOutcome, OwnVerdict, StateWrite, StoreError, Submission};
 use sync_core::transport::Fault;
 
 use super::backoff::Record;
@@ -54,6 +54,10 @@ pub(super) enum Inner {
     Settled(Wire, usize, Vec<(Token, EventId, Result<IntakeOutcome, StoreError>)>),
     /// Records are written; beside them what they say of relays' health, by place.
     Persist(Vec<StateWrite>, Vec<(usize, Record)>),
+    /// What waits for the own relay is looked at, and offered.
+    Outbox,
+    /// What the own relay said of what was published goes to the store.
+    Answered(Vec<OwnVerdict>),
     /// A connection has said everything, and has ended.
     Ended(Wire, Option<Fault>),
 }

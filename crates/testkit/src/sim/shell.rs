@@ -19,6 +19,7 @@ use super::Summary;
 use super::backoff::Record;
 use super::check::Checker;
 use super::judge::Judge;
+use super::own::Outbox;
 use super::peer::Peer;
 use super::plan::{DOMAIN, Dice, Plan};
 use super::queue::{Inner, Queue, Step, Wire};
@@ -71,6 +72,7 @@ pub(super) struct Process {
     /// What these say of relays' health.
     unkept: Vec<(usize, Record)>,
     pub(super) writer_free: u64,
+    pub(super) outbox: Outbox,
 }
 
 /// A relay that something is under way with.
@@ -242,6 +244,8 @@ impl Sim {
                     }
                 }
             }
+            Inner::Outbox => self.offer(),
+            Inner::Answered(verdicts) => self.answered(verdicts),
             Inner::Ended(wire, fault) => {
                 if let Some(process) = &mut self.process {
                     process.contacts.remove(&wire.relay);
@@ -282,6 +286,7 @@ impl Sim {
             unwritten: Vec::new(),
             unkept: Vec::new(),
             writer_free: 0,
+            outbox: Outbox::default(),
         });
         self.tell(|| "the process starts");
         let at = self.later(20);
@@ -329,6 +334,7 @@ impl Sim {
         let now = self.now();
         if matches!(input, ManagerInput::BatchDone { .. }) {
             self.summary.batches += 1;
+            self.look_at_outbox();
         }
         self.tell(|| match &input {
             ManagerInput::Feed(page) => {

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use nostr::event::EventId;
 
 use super::plan::{Dice, Honesty};
-use crate::relay::{DropAfter, Faults, NoNegentropy, RateLimit, RateLimitAnswer, TooBig, TooBigWording};
+use crate::relay::{DropAfter, Faults, NoNegentropy, OkAnswer, RateLimit, RateLimitAnswer, TooBig, TooBigWording};
 
 /// A trouble that passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,19 @@ pub(super) enum Trouble {
     Limits(u64, RateLimitAnswer),
     /// NIP-77 is off.
     NoNegentropy(NoNegentropy),
+    /// Nothing that is published is taken.
+    TakesNothing(NotTaken),
+}
+
+/// How an own relay takes nothing for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// Its database is locked.
+    Locked,
+    /// Too much is published.
+    TooFast,
+    /// What is published waits for git data.
+    Purgatory,
 }
 
 impl Trouble {
@@ -46,6 +59,14 @@ impl Trouble {
             Self::Refuses => faults.refuse_req = Some("error: the database is gone".to_owned()),
             Self::Limits(after, answer) => faults.rate_limit = Some(RateLimit { after, per_ms: 60_000, answer }),
             Self::NoNegentropy(way) => faults.no_negentropy = Some(way),
+            Self::TakesNothing(how) => {
+                let (accepted, message) = match how {
+                    NotTaken::Locked => (false, "error: database is locked"),
+                    NotTaken::TooFast => (false, "rate-limited: slow down"),
+                    NotTaken::Purgatory => (true, "purgatory: waits for its git data"),
+                };
+                faults.ok = Some(OkAnswer { accepted, message: message.to_owned() });
+            }
         }
     }
 }

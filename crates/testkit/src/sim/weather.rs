@@ -64,7 +64,7 @@ impl Climate {
 
     /// Whether rows of the rejected index are let go of because there are too many.
     pub(super) fn is_cramped(&self) -> bool {
-        self.intake != IntakeConfig::default()
+        self.intake.max_rejected != IntakeConfig::default().max_rejected
     }
 }
 

@@ -17,7 +17,8 @@ use sync_core::intake::{self, IntakeConfig};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
     Beyond, EventStore, FeedChange, FeedListener, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets,
-    OutboxState, OwnVerdict, PageSize, Query, RejectedRow, Reply, StateTable, StateWrite, StoreError, Submission,
+    MAX_PAUSE_S, OutboxState, OwnVerdict, PageSize, Query, RejectedRow, Reply, StateTable, StateWrite, StoreError,
+    Submission,
 };
 use sync_core::strategy::{ItemKey, SetView, VecSet, Window};
 
@@ -306,7 +307,12 @@ impl EventStore for MemoryStore {
 
     fn outbox(&self, now: u64, max: usize) -> Result<Vec<HeldEvent>, StoreError> {
         let inner = self.inner();
-        let mut due: Vec<_> = inner.state.held.values().filter(|row| row.next_at <= now).collect();
+        let mut due: Vec<_> = inner
+            .state
+            .held
+            .values()
+            .filter(|row| row.next_at <= now || row.next_at > now.saturating_add(MAX_PAUSE_S))
+            .collect();
         due.sort_by_key(|row| (row.next_at, row.event.id));
         let due = due.into_iter().take(max);
         Ok(due.map(|row| HeldEvent { event: Event::clone(&row.event), next_at: row.next_at }).collect())
