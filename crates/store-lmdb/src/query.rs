@@ -31,7 +31,7 @@ const PAGE_ROWS: usize = 20_000;
 
 /// The next events of `query`.
 pub(crate) fn events(shared: &Shared, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
-    page(shared, query, now, size, |record| to_event(record))
+    page(shared, query, now, size, to_event)
 }
 
 /// The next places of `query`.

@@ -13,7 +13,7 @@ use testkit::world::{World, WorldSpec};
 
 use crate::support::{Relay, in_order, note, now};
 
-const FILTERS: u64 = 300;
+const FILTERS: u64 = 150;
 
 fn load(name: &str) -> Option<Vec<Event>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
