@@ -55,6 +55,8 @@ pub(crate) struct Counting {
     pub(crate) id: String,
     pub(crate) query: Query,
     pub(crate) count: u64,
+    /// About the rows that were looked at.
+    pub(crate) rows: u64,
 }
 
 /// A message of a reconciliation, and what answers it.
@@ -142,6 +144,7 @@ impl Work {
             }
             Self::Count(mut counting) => {
                 let counted = context.store.query_items(&mut counting.query, now, ITEMS);
+                counting.rows += ITEMS as u64;
                 let counted = counted.map(|items| counting.count += items.len() as u64);
                 Done::Count(counting, counted)
             }

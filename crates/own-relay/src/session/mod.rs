@@ -171,7 +171,7 @@ impl Session {
         self.counts += 1;
         // How many there are is asked, not how many one would read.
         let filters = filters.into_iter().map(|filter| nostr::filter::Filter { limit: None, ..filter });
-        self.work.push_back(Work::Count(Box::new(Counting { id, query: Query::new(filters), count: 0 })));
+        self.work.push_back(Work::Count(Box::new(Counting { id, query: Query::new(filters), count: 0, rows: 0 })));
     }
 
     /// Takes back a piece of work that was done.
@@ -179,7 +179,7 @@ impl Session {
         match done {
             Done::Stored(stored, page) => self.stored(stored, page),
             Done::Count(counting, result) => {
-                let enough = counting.count >= self.limits.max_count;
+                let enough = counting.rows >= self.limits.max_count;
                 match result {
                     Ok(()) if !counting.query.is_finished() && !enough => {
                         return self.work.push_back(Work::Count(counting));
