@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nostr::event::Event;
 use sync_core::intake::IntakeConfig;
+use sync_core::response::{Meaning, SaidIn, classify};
 use sync_core::store::{EventStore, PageSize, Submission};
 use testkit::store::MemoryStore;
 use testkit::world::{keys, sign};
@@ -193,4 +194,55 @@ fn nonsense_is_counted_until_something_makes_sense() {
     }
     assert_eq!(bench.receive("nonsense"), Received::Enough);
     assert!(bench.said().iter().all(|frame| frame.starts_with("NOTICE invalid: ")));
+}
+
+#[test]
+fn our_own_client_understands_every_refusal() {
+    let limits = RelayLimits {
+        max_subscriptions: 1,
+        max_filters: 1,
+        max_counts: 1,
+        max_reconciliations: 1,
+        ..RelayLimits::default()
+    };
+    let mut bench = Bench::new(3, limits);
+    bench.context.max_items = 2;
+    for message in [
+        r#"["REQ","a",{"limit":0}]"#,
+        r#"["REQ","b",{}]"#,
+        r#"["REQ","c",{},{}]"#,
+        r#"["REQ","d",{"kinds":1}]"#,
+        r#"["COUNT","e",{}]"#,
+        r#"["COUNT","f",{}]"#,
+        r#"["NEG-OPEN","g",{},"61"]"#,
+        r#"["NEG-OPEN","h",{},"61"]"#,
+        r#"["NEG-MSG","i","61"]"#,
+        r#"["NEG-MSG","j","x"]"#,
+    ] {
+        bench.receive(message);
+    }
+    while bench.work() {}
+    let mut understood: Vec<(String, Meaning)> = Vec::new();
+    for frame in bench.session.take_out().frames {
+        let frame: Vec<serde_json::Value> = serde_json::from_str(&frame).expect("JSON");
+        let place = match frame[0].as_str() {
+            Some("CLOSED") => SaidIn::Closed,
+            Some("NEG-ERR") => SaidIn::NegErr,
+            _ => continue,
+        };
+        let said = classify(place, frame[2].as_str().expect("a text"), frame.get(3).and_then(|cap| cap.as_u64()));
+        understood.push((frame[1].as_str().expect("an id").to_owned(), said.meaning));
+    }
+    understood.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("b", Meaning::TooManyAtOnce),
+        ("c", Meaning::TooManyAtOnce),
+        ("d", Meaning::Invalid),
+        ("f", Meaning::TooManyAtOnce),
+        ("g", Meaning::TooBig),
+        ("h", Meaning::TooManyAtOnce),
+        ("i", Meaning::SessionGone),
+        ("j", Meaning::Error),
+    ];
+    assert_eq!(understood, expected.map(|(id, meaning)| (id.to_owned(), meaning)));
 }
