@@ -45,7 +45,7 @@ pub struct RelayLimits {
     pub max_limit: usize,
     /// COUNTs of one connection that wait for their answer. Default 16.
     pub max_counts: usize,
-    /// Events that a COUNT counts before it says that it is approximate. Default 1,000,000.
+    /// Rows that a COUNT looks at, in steps of 20,000, before it says that it is approximate. Default 1,000,000.
     pub max_count: u64,
     /// Reconciliations (NIP-77) that one connection may have open. Default 16.
     pub max_reconciliations: usize,

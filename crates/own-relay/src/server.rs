@@ -65,6 +65,7 @@ pub async fn serve(
     });
     // Its own, so that whatever is left ends with this call, however it ends.
     let cancel = cancel.child_token();
+    let _ended = cancel.clone().drop_guard();
     let ring = start_ring(&config, &store, &cancel).await?;
     let shared = Arc::new(share(config, store, ring, observe, cancel));
     accept_until_cancelled(&listener, &shared, &pages).await

@@ -13,8 +13,10 @@ use crate::message;
 
 /// Ids read in one piece.
 const ITEMS: usize = 20_000;
-/// Places of the feed read in one piece.
-const PLACES: usize = 200;
+/// Places of the feed read in one piece, at a time and at most; and the bytes that end it.
+const PLACES_STEP: usize = 16;
+const PLACES: u64 = 256;
+const PLACES_BYTES: usize = 256 << 10;
 /// Bytes of one answer in a reconciliation: what most servers' websocket limits let through, as hex.
 const NEG_FRAME: u64 = 60_000;
 
@@ -53,6 +55,8 @@ pub(crate) struct Counting {
     pub(crate) id: String,
     pub(crate) query: Query,
     pub(crate) count: u64,
+    /// About the rows that were looked at.
+    pub(crate) rows: u64,
 }
 
 /// A message of a reconciliation, and what answers it.
@@ -140,6 +144,7 @@ impl Work {
             }
             Self::Count(mut counting) => {
                 let counted = context.store.query_items(&mut counting.query, now, ITEMS);
+                counting.rows += ITEMS as u64;
                 let counted = counted.map(|items| counting.count += items.len() as u64);
                 Done::Count(counting, counted)
             }
@@ -148,15 +153,25 @@ impl Work {
                 Done::Reconcile(work, answer)
             }
             Self::CatchUp(after) => {
-                let page = context.store.feed(after, PLACES);
-                Done::CatchUp(
-                    after,
-                    page.map(|page| {
-                        let upto = page.upto;
-                        (live_events(page), upto)
-                    }),
-                )
+                let page = catch_up(&*context.store, after);
+                Done::CatchUp(after, page)
             }
+        }
+    }
+}
+
+/// As much of the feed as is told at a time: what is read beyond that would be read again.
+fn catch_up(store: &dyn EventStore, after: FeedSeq) -> Result<(Vec<Arc<LiveEvent>>, FeedSeq), StoreError> {
+    let (mut events, mut bytes, mut upto) = (Vec::new(), 0, after);
+    loop {
+        let page = store.feed(upto, PLACES_STEP)?;
+        let is_all = page.upto >= page.head;
+        upto = page.upto;
+        let more = live_events(page);
+        bytes += more.iter().map(|event| event.json.len()).sum::<usize>();
+        events.extend(more);
+        if is_all || bytes >= PLACES_BYTES || upto - after >= PLACES {
+            return Ok((events, upto));
         }
     }
 }

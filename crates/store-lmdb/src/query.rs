@@ -31,13 +31,16 @@ const PAGE_ROWS: usize = 20_000;
 
 /// The next events of `query`.
 pub(crate) fn events(shared: &Shared, query: &mut Query, now: u64, size: PageSize) -> Result<Vec<Event>, StoreError> {
-    page(shared, query, now, size, |record| to_event(record))
+    page(shared, query, now, size, false, |_, record| match record {
+        Some(record) => to_event(&record),
+        None => Err(StoreError::Corrupt("an event was found and not read".to_owned())),
+    })
 }
 
 /// The next places of `query`.
 pub(crate) fn items(shared: &Shared, query: &mut Query, now: u64, max: usize) -> Result<Vec<ItemKey>, StoreError> {
     let size = PageSize { events: max, bytes: usize::MAX };
-    page(shared, query, now, size, |record| Ok(ItemKey { created_at: record.created_at, id: *record.id }))
+    page(shared, query, now, size, true, |item, _| Ok(item))
 }
 
 /// A place, ordered so that the greatest is the first to be told.
@@ -61,7 +64,8 @@ fn page<T>(
     query: &mut Query,
     now: u64,
     size: PageSize,
-    make: impl Fn(&Record<'_>) -> Result<T, StoreError>,
+    places_only: bool,
+    make: impl Fn(ItemKey, Option<Record<'_>>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
     let Query { parts, as_of, looks_beyond } = query;
     for part in parts.iter_mut().filter(|part| !part.finished && is_void(&part.filter)) {
@@ -75,7 +79,9 @@ fn page<T>(
     let txn = shared.env.read_txn().map_err(from_heed)?;
     // What was accepted since is looked for only where something was.
     let head = feed::head(&shared.dbs, &txn)?;
-    let terms = Terms { now, as_of: as_of.filter(|place| head > *place), looks_beyond: *looks_beyond };
+    let as_of = as_of.filter(|place| head > *place);
+    let by_index = places_only && as_of.is_none() && !has_expired(&shared.dbs, &txn, now)?;
+    let terms = Terms { now, as_of, looks_beyond: *looks_beyond, by_index };
     let rows = PAGE_ROWS / open.len() + 1;
     let mut running = Vec::with_capacity(open.len());
     for part in &mut open {
@@ -93,9 +99,9 @@ fn page<T>(
         for run in running.iter_mut().filter(|run| run.place() == Some(first)) {
             told = run.consume()?;
         }
-        if let Some(record) = told {
-            bytes += record.len;
-            page.push(make(&record)?);
+        if let Some((item, record)) = told {
+            bytes += record.map_or(0, |record| record.len);
+            page.push(make(item, record)?);
         }
     }
     Ok(page)
@@ -107,7 +113,18 @@ struct Terms {
     now: u64,
     as_of: Option<FeedSeq>,
     looks_beyond: bool,
+    /// Events that an index row vouches for aren't read: only places are wanted, and nothing else can rule them out.
+    by_index: bool,
 }
+
+/// Whether anything is stored whose time is up (NIP-40): it goes with the next sweep.
+fn has_expired(dbs: &Databases, txn: &RoTxn<'_>, now: u64) -> Result<bool, StoreError> {
+    let first = dbs.expiry.first(txn).map_err(from_heed)?;
+    Ok(first.and_then(|(key, _)| key.first_chunk::<8>()).is_some_and(|at| u64::from_be_bytes(*at) <= now))
+}
+
+/// A match: its place, and its record where that was read.
+type Found<'t> = (ItemKey, Option<Record<'t>>);
 
 /// A filter within one page.
 struct Running<'t, 's> {
@@ -115,10 +132,12 @@ struct Running<'t, 's> {
     txn: &'t RoTxn<'t>,
     part: &'s mut QueryPart,
     terms: Terms,
+    /// Whether every candidate matches.
+    covered: bool,
     cursors: Vec<Cursor<'t>>,
     heads: BinaryHeap<(Place, u64, usize)>,
     /// The next match, not yet told.
-    next: Option<(ItemKey, Record<'t>)>,
+    next: Option<Found<'t>>,
     /// Rows that it may still look at.
     rows: usize,
     /// It ran out of them before it found a match.
@@ -136,7 +155,8 @@ impl<'t, 's> Running<'t, 's> {
         let (since, until) = (since(&part.filter), until(&part.filter));
         let mut cursors = Vec::new();
         let mut heads = BinaryHeap::new();
-        match choose(dbs, txn, &part.filter)?.source {
+        let plan = choose(dbs, txn, &part.filter)?;
+        match plan.source {
             Source::Ids(ids) => {
                 for id in ids {
                     let Some(row) = row(dbs, txn, &id, 0)? else { continue };
@@ -156,7 +176,7 @@ impl<'t, 's> Running<'t, 's> {
                 }
             }
         }
-        Ok(Self { dbs, txn, part, terms, cursors, heads, next: None, rows, paused: false })
+        Ok(Self { dbs, txn, part, terms, covered: plan.covered, cursors, heads, next: None, rows, paused: false })
     }
 
     fn place(&self) -> Option<Place> {
@@ -188,8 +208,9 @@ impl<'t, 's> Running<'t, 's> {
                 return Ok(());
             }
             self.rows -= 1;
-            let record = indexed(self.dbs, self.txn, seq)?;
-            if self.is_match(&record)? {
+            let record =
+                if self.covered && self.terms.by_index { None } else { Some(indexed(self.dbs, self.txn, seq)?) };
+            if record.as_ref().map_or(Ok(true), |record| self.is_match(record))? {
                 if exhausted {
                     self.part.beyond = Beyond::More;
                     self.part.finished = true;
@@ -215,12 +236,12 @@ impl<'t, 's> Running<'t, 's> {
     }
 
     /// Takes the match that was found, and finds the next.
-    fn consume(&mut self) -> Result<Option<Record<'t>>, StoreError> {
+    fn consume(&mut self) -> Result<Option<Found<'t>>, StoreError> {
         let Some((item, record)) = self.next.take() else { return Ok(None) };
         self.part.resume = Some(item);
         self.part.remaining -= 1;
         self.advance()?;
-        Ok(Some(record))
+        Ok(Some((item, record)))
     }
 }
 

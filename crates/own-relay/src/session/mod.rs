@@ -6,6 +6,8 @@
 
 mod reconciliations;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use sync_core::store::{FeedSeq, Query};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::clock::unix_seconds;
 use crate::config::RelayLimits;
 use crate::live::LiveEvent;
 use crate::message::{self, ClientMessage};
@@ -29,12 +32,20 @@ pub(crate) struct Session {
     subscriptions: Subscriptions,
     reconciliations: Reconciliations,
     counts: usize,
-    /// The feed is being read for subscriptions that fell out of the ring.
-    catching_up: bool,
+    catching_up: CatchingUp,
     work: VecDeque<Work>,
     out: Out,
     next_number: u64,
     bad_messages: u32,
+}
+
+/// Whether the feed is read for subscriptions that fell out of the ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CatchingUp {
+    No,
+    Reading,
+    /// It couldn't be; it is tried again with the next tick.
+    Failed,
 }
 
 /// What is to be told, to the client and to whoever counts.
@@ -74,7 +85,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             reconciliations: Reconciliations::new(held),
             counts: 0,
-            catching_up: false,
+            catching_up: CatchingUp::No,
             work: VecDeque::new(),
             out: Out::default(),
             next_number: 0,
@@ -160,7 +171,7 @@ impl Session {
         self.counts += 1;
         // How many there are is asked, not how many one would read.
         let filters = filters.into_iter().map(|filter| nostr::filter::Filter { limit: None, ..filter });
-        self.work.push_back(Work::Count(Box::new(Counting { id, query: Query::new(filters), count: 0 })));
+        self.work.push_back(Work::Count(Box::new(Counting { id, query: Query::new(filters), count: 0, rows: 0 })));
     }
 
     /// Takes back a piece of work that was done.
@@ -168,7 +179,7 @@ impl Session {
         match done {
             Done::Stored(stored, page) => self.stored(stored, page),
             Done::Count(counting, result) => {
-                let enough = counting.count >= self.limits.max_count;
+                let enough = counting.rows >= self.limits.max_count;
                 match result {
                     Ok(()) if !counting.query.is_finished() && !enough => {
                         return self.work.push_back(Work::Count(counting));
@@ -182,18 +193,24 @@ impl Session {
                 self.counts -= 1;
             }
             Done::Reconcile(work, answer) => self.reconciled(work, answer, now),
-            Done::CatchUp(from, page) => {
-                self.catching_up = false;
-                match page {
-                    Ok((events, upto)) => self.tell(from, &events, upto, crate::clock::unix_seconds()),
-                    Err(error) => tracing::error!(%error, "can't read the feed for a subscriber"),
+            Done::CatchUp(from, page) => match page {
+                Ok((events, upto)) => {
+                    self.catching_up = CatchingUp::No;
+                    self.tell(from, &events, upto, unix_seconds());
                 }
-            }
+                Err(error) => {
+                    self.catching_up = CatchingUp::Failed;
+                    tracing::error!(%error, "can't read the feed for a subscriber");
+                }
+            },
         }
     }
 
     /// Lets go of what nobody has asked about for too long.
     pub(crate) fn tick(&mut self, now: Instant) {
+        if self.catching_up == CatchingUp::Failed {
+            self.catching_up = CatchingUp::No;
+        }
         for id in self.reconciliations.forget_idle(now, self.limits.reconciliation_idle) {
             self.out.say(message::neg_err(&id, "closed: idle for too long", None));
         }
@@ -201,12 +218,12 @@ impl Session {
 
     /// The place after which live events are due; `None` where none are.
     pub(crate) fn live_place(&self) -> Option<FeedSeq> {
-        self.subscriptions.place().filter(|_| !self.catching_up)
+        self.subscriptions.place().filter(|_| self.catching_up == CatchingUp::No)
     }
 
     /// Asks for the feed after `place`, which the ring no longer holds.
     pub(crate) fn catch_up(&mut self, place: FeedSeq) {
-        self.catching_up = true;
+        self.catching_up = CatchingUp::Reading;
         self.work.push_back(Work::CatchUp(place));
     }
 

@@ -15,10 +15,37 @@ use crate::live::{LiveEvent, Matcher};
 use crate::message;
 use crate::work::{Stored, Work};
 
+/// Bytes of live events that are told at a time: an event that many subscriptions ask for is many frames.
+const LIVE_BYTES: usize = 512 << 10;
+
 /// The open subscriptions of a connection.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     open: HashMap<String, Subscription>,
+    /// The kinds that any of them can match; made anew when it is needed, after a change.
+    kinds: Option<Kinds>,
+}
+
+/// Kinds of events, in order; `None` for all.
+struct Kinds(Option<Vec<u16>>);
+
+impl Kinds {
+    fn of<'a>(matchers: impl Iterator<Item = &'a Matcher>) -> Self {
+        let mut kinds = Vec::new();
+        for matcher in matchers {
+            match matcher.kinds() {
+                Some(more) => kinds.extend_from_slice(more),
+                None => return Self(None),
+            }
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        Self(Some(kinds))
+    }
+
+    fn contain(&self, kind: u16) -> bool {
+        self.0.as_ref().is_none_or(|kinds| kinds.binary_search(&kind).is_ok())
+    }
 }
 
 struct Subscription {
@@ -36,21 +63,38 @@ impl Subscriptions {
         self.open.values().filter_map(|subscription| subscription.place).min()
     }
 
+    fn remove(&mut self, id: &str) -> Option<Subscription> {
+        self.kinds = None;
+        self.open.remove(id)
+    }
+
+    /// Tells whoever is at `from` or beyond; where that is much, only the first of `events`.
     pub(super) fn tell(&mut self, from: FeedSeq, events: &[Arc<LiveEvent>], upto: FeedSeq, now: u64, out: &mut Out) {
-        // Those further behind than these events reach are told first what they lack.
-        let behind = |place: &FeedSeq| (from..upto).contains(place);
-        for event in events.iter().filter(|event| !event.is_expired(now)) {
-            for subscription in self.open.values() {
-                if subscription.place.as_ref().is_some_and(|place| behind(place) && *place < event.seq)
+        let Self { open, kinds } = self;
+        let kinds = kinds.get_or_insert_with(|| Kinds::of(open.values().flat_map(|open| &open.matchers)));
+        let (mut upto, mut bytes) = (upto, 0);
+        for event in events {
+            if !kinds.contain(event.event.kind.as_u16()) || event.is_expired(now) {
+                continue;
+            }
+            for subscription in open.values() {
+                // Those further behind than these events reach are told first what they lack.
+                if subscription.place.is_some_and(|place| (from..event.seq).contains(&place))
                     && subscription.matchers.iter().any(|matcher| matcher.matches(event))
                 {
-                    out.say(message::event(&subscription.quoted, &event.json));
+                    let frame = message::event(&subscription.quoted, &event.json);
+                    bytes += frame.len();
+                    out.say(frame);
                     out.events += 1;
                 }
             }
+            if bytes >= LIVE_BYTES {
+                upto = event.seq;
+                break;
+            }
         }
-        for subscription in self.open.values_mut() {
-            if let Some(place) = subscription.place.as_mut().filter(|place| behind(place)) {
+        for subscription in open.values_mut() {
+            if let Some(place) = subscription.place.as_mut().filter(|place| (from..upto).contains(*place)) {
                 *place = upto;
             }
         }
@@ -80,11 +124,12 @@ impl Session {
         } else {
             self.work.push_back(Work::Stored(Box::new(Stored { id: id.clone(), number, quoted, query })));
         }
+        self.subscriptions.kinds = None;
         self.subscriptions.open.insert(id, subscription);
     }
 
     pub(super) fn unsubscribe(&mut self, id: &str) {
-        let Some(gone) = self.subscriptions.open.remove(id) else { return };
+        let Some(gone) = self.subscriptions.remove(id) else { return };
         self.work.retain(|work| !matches!(work, Work::Stored(stored) if stored.number == gone.number));
     }
 
@@ -96,7 +141,7 @@ impl Session {
         };
         match page {
             Err(error) => {
-                self.subscriptions.open.remove(&stored.id);
+                self.subscriptions.remove(&stored.id);
                 self.out.say(message::closed(&stored.id, &unreadable_store(&error)));
             }
             Ok(frames) => {

@@ -80,12 +80,12 @@ async fn who_fell_out_of_the_ring_gets_everything_from_the_store() {
     let mut client = relay.client().await;
     client.stored("a", &[json!({"limit": 0})]).await;
     // More than sockets hold: the rest waits in the store.
-    let events: Vec<Event> = (0..400).map(large).collect();
+    let events: Vec<Event> = (0..300).map(large).collect();
     let told = ids(&events);
     for events in events.chunks(50) {
         relay.store(events.to_vec()).await;
     }
-    assert_eq!(self::events(&mut client, 400).await, told, "in the order of acceptance");
+    assert_eq!(self::events(&mut client, 300).await, told, "in the order of acceptance");
     client.assert_silent().await;
     let next = announcement(1, START);
     relay.store(vec![next.clone()]).await;

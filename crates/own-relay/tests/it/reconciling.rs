@@ -115,7 +115,7 @@ async fn sessions_that_are_not_there_or_are_misused_end() {
     client.send(json!(["NEG-MSG", "a", "61"])).await;
     assert_eq!(client.next().await, json!(["NEG-ERR", "a", "closed: unknown subscription handle"]));
     client.send(json!(["NEG-CLOSE", "a"])).await;
-    for bad in ["", "zz", "61000001", "61ffffffffffffffffffffffffffffffffffffff02"] {
+    for bad in ["", "zz", "61000001"] {
         client.send(json!(["NEG-OPEN", "a", {}, bad])).await;
         let answer = client.next().await;
         assert_eq!(answer[0], "NEG-ERR", "{bad}: {answer}");

@@ -11,7 +11,7 @@ use sync_core::strategy::{KeyRange, Window};
 
 use crate::support::{NOW, assert_sound, author, event, filter, id, offer, open, small, submit};
 
-fn judging(domain: &str) -> Options {
+pub(crate) fn judging(domain: &str) -> Options {
     let config =
         AdmissionConfig { domains: vec![domain.to_owned()], mode: AdmissionMode::All, ..AdmissionConfig::default() };
     Options { policy: Some(AdmissionPolicy::new(config).expect("a domain")), ..small() }

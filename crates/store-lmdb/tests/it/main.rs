@@ -5,6 +5,7 @@ mod feed;
 mod flood;
 mod full;
 mod opening;
+mod pages;
 mod queries;
 mod real_data;
 mod support;
