@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::Clock;
 use engine::driver::Shared;
-use engine::ingest::Ingest;
+use engine::ingest::{Ingest, OwnRelay};
 use sync_core::check::EventLimits;
 use sync_core::model::RelayUrl;
 use sync_core::store::EventStore;
@@ -90,7 +90,10 @@ fn correct(profile: &mut RelayProfile, known: &RelayLimits) {
 pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> Result<Shared, CliError> {
     let clock = Clock::start();
     let limits = EventLimits { max_event_size: config.limits.max_event_size, max_tags: config.limits.max_tags };
-    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), config.service.own_relay.clone())
+    let url = config.service.own_relay.clone();
+    let max_outbox = url.as_ref().map_or(u64::MAX, |_| config.limits.max_outbox);
+    let own = OwnRelay { url, max_outbox };
+    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), own)
         .map_err(|error| CliError::Failed(format!("can't start the ingest threads: {error}")))?;
     Ok(Shared {
         store,

@@ -69,6 +69,21 @@ struct Queued {
     place: OwnedSemaphorePermit,
 }
 
+/// An external own relay, as far as the intake is concerned.
+#[derive(Debug, Clone)]
+pub struct OwnRelay {
+    /// Its address; `None` where there is none.
+    pub url: Option<RelayUrl>,
+    /// Events held for it, at which intake stops (`limits.max_outbox`). What is under way by then is held as well.
+    pub max_outbox: u64,
+}
+
+impl Default for OwnRelay {
+    fn default() -> Self {
+        Self { url: None, max_outbox: u64::MAX }
+    }
+}
+
 /// The checking threads.
 pub struct Ingest {
     queue: Option<SyncSender<Queued>>,
@@ -76,10 +91,11 @@ pub struct Ingest {
     threads: Vec<JoinHandle<()>>,
     trouble: Trouble,
     full: Trouble,
+    max_outbox: u64,
 }
 
 impl Ingest {
-    /// Starts a thread for each core. What `own_relay` sends and is held for it is thereby confirmed.
+    /// Starts a thread for each core. What an external own relay sends and is held for it is thereby confirmed.
     ///
     /// # Errors
     /// The system gives no threads.
@@ -88,11 +104,12 @@ impl Ingest {
         limits: EventLimits,
         clock: Clock,
         metrics: Metrics,
-        own_relay: Option<RelayUrl>,
+        own: OwnRelay,
     ) -> std::io::Result<Self> {
         let (queue, work) = sync_channel::<Queued>(MAX_WORK);
         let work = Arc::new(Mutex::new(work));
         let (trouble, full) = (Trouble::default(), Trouble::default());
+        let max_outbox = own.max_outbox;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let threads = (0..cores)
             .map(|core| {
@@ -101,7 +118,7 @@ impl Ingest {
                     limits,
                     clock,
                     metrics: metrics.clone(),
-                    own_relay: own_relay.clone(),
+                    own: own.clone(),
                     work: Arc::clone(&work),
                     trouble: trouble.clone(),
                     full: full.clone(),
@@ -109,7 +126,7 @@ impl Ingest {
                 std::thread::Builder::new().name(format!("ingest-{core}")).spawn(move || checker.run())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads, trouble, full })
+        Ok(Self { queue: Some(queue), places: Arc::new(Semaphore::new(MAX_WORK)), threads, trouble, full, max_outbox })
     }
 
     /// Why events can't be stored, where they can't.
@@ -126,6 +143,16 @@ impl Ingest {
     /// that there is room again.
     pub fn full(&self) -> &Trouble {
         &self.full
+    }
+
+    /// How much may be held for an external own relay before intake stops; `u64::MAX` where nothing is held.
+    pub fn max_outbox(&self) -> u64 {
+        self.max_outbox
+    }
+
+    /// Takes note of how many events are held for the own relay. Whether that stops intake from here on.
+    pub fn note_held(&self, held: u64) -> bool {
+        held >= self.max_outbox && self.full.raise(&gate::too_many(self.max_outbox))
     }
 
     /// Waits for a place in the queue. `None` once the ingest is stopped.
@@ -159,7 +186,7 @@ struct Checker {
     limits: EventLimits,
     clock: Clock,
     metrics: Metrics,
-    own_relay: Option<RelayUrl>,
+    own: OwnRelay,
     work: Arc<Mutex<Receiver<Queued>>>,
     trouble: Trouble,
     full: Trouble,
@@ -182,7 +209,7 @@ impl Checker {
         let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
 
-        let is_own = self.own_relay.as_ref() == Some(&relay);
+        let is_own = self.own.url.as_ref() == Some(&relay);
         let mut checked = Vec::with_capacity(jobs.len());
         let mut fresh = Vec::new();
         let mut events = Vec::new();
@@ -210,6 +237,7 @@ impl Checker {
             trouble,
             full,
             store: Arc::clone(&self.store),
+            max_outbox: self.own.max_outbox,
             _place: place,
         };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
@@ -278,6 +306,7 @@ struct Settle {
     trouble: Trouble,
     full: Trouble,
     store: Arc<dyn EventStore>,
+    max_outbox: u64,
     _place: OwnedSemaphorePermit,
 }
 
@@ -296,7 +325,7 @@ impl Settle {
             Ok(_) => {
                 self.trouble.clear();
                 // In a full outbox there is room for whatever isn't accepted.
-                if self.full.is_raised() && gate::outbox_has_room(&*self.store).is_ok() {
+                if self.full.is_raised() && gate::outbox_has_room(&*self.store, self.max_outbox).is_ok() {
                     self.full.clear();
                 }
             }

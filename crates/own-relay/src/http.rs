@@ -28,11 +28,8 @@ pub(crate) struct Pages {
     pub(crate) text: Bytes,
 }
 
-/// The answer to a request.
+/// The answer to a request. The path is nobody's concern but a browser's: a proxy may have put the relay below one.
 pub(crate) fn answer<B>(mut request: Request<B>, pages: &Pages, upgrade: &Upgrade) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/" {
-        return plain(StatusCode::NOT_FOUND, Bytes::from_static(b"nothing is here; the relay is at /\n"));
-    }
     if has_token(request.headers(), &UPGRADE, "websocket") {
         return match accept_key(&request) {
             Some(key) => {
@@ -53,6 +50,9 @@ pub(crate) fn answer<B>(mut request: Request<B>, pages: &Pages, upgrade: &Upgrad
             let mut response = with_cors(plain(StatusCode::OK, pages.document.clone()));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NOSTR_JSON));
             response
+        }
+        Method::GET | Method::HEAD if request.uri().path() != "/" => {
+            plain(StatusCode::NOT_FOUND, Bytes::from_static(b"nothing is here; the relay is at /\n"))
         }
         Method::GET | Method::HEAD => with_cors(plain(StatusCode::OK, pages.text.clone())),
         _ => {

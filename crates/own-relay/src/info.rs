@@ -24,7 +24,6 @@ pub(crate) fn document(config: &RelayConfig) -> Value {
             "default_limit": limits.max_limit,
             "max_subid_length": MAX_SUBSCRIPTION_ID,
             "max_event_tags": config.events.max_tags,
-            "max_content_length": config.events.max_event_size,
             "created_at_upper_limit": config.max_future_s,
             "auth_required": false,
             "payment_required": false,

@@ -88,8 +88,8 @@ pub(crate) fn due(dbs: &Databases, txn: &RoTxn<'_>, now: u64, max: usize) -> Res
     Ok(out)
 }
 
-pub(crate) fn state(dbs: &Databases, txn: &RoTxn<'_>, max: u64) -> Result<OutboxState, StoreError> {
+pub(crate) fn state(dbs: &Databases, txn: &RoTxn<'_>) -> Result<OutboxState, StoreError> {
     let first = dbs.outbox_due.first(txn).map_err(from_heed)?;
     let next_at = first.map(|(key, _)| crate::schema::read_u64(key.get(..8).unwrap_or_default())).transpose()?;
-    Ok(OutboxState { held: dbs.outbox.len(txn).map_err(from_heed)?, max, next_at })
+    Ok(OutboxState { held: dbs.outbox.len(txn).map_err(from_heed)?, next_at })
 }

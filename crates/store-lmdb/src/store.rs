@@ -32,8 +32,6 @@ pub struct LmdbStore {
     pub(crate) locks: Locks,
     pub(crate) path: PathBuf,
     pub(crate) read_only: bool,
-    /// The most held events; 0 where none are.
-    max_held: u64,
 }
 
 /// The writer's thread, until it is closed; never there in a store that is only read.
@@ -77,7 +75,6 @@ impl LmdbStore {
         let opened = open(path, &options)?;
         let shared = Arc::new(Shared { env: opened.env, dbs: opened.dbs, judging: options.policy.is_some() });
         let listeners = Listeners::default();
-        let max_held = options.intake.own_relay.as_ref().map_or(0, |_| options.intake.max_held);
         let writer = if options.read_only {
             None
         } else {
@@ -101,7 +98,6 @@ impl LmdbStore {
             shared,
             locks: opened.locks,
             read_only: options.read_only,
-            max_held,
             writer: WriterHandle(Mutex::new(writer)),
             listeners,
         })
@@ -230,7 +226,7 @@ impl EventStore for LmdbStore {
     }
 
     fn outbox_state(&self) -> Result<OutboxState, StoreError> {
-        self.read(|dbs, txn| outbox::state(dbs, txn, self.max_held))
+        self.read(outbox::state)
     }
 
     fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {

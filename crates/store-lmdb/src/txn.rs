@@ -23,6 +23,8 @@ pub(crate) struct LmdbTxn<'e> {
     pub(crate) buffer: Vec<u8>,
     /// Whether something went into the outbox, or out of it.
     pub(crate) outbox_changed: bool,
+    /// Events in the outbox when it began.
+    held_before: u64,
     begun_with: (u64, FeedSeq),
 }
 
@@ -32,6 +34,7 @@ impl<'e> LmdbTxn<'e> {
         let next_seq = dbs.number(&txn, Meta::NextSeq)?.unwrap_or(0);
         let feed_head = dbs.number(&txn, Meta::FeedHead)?.unwrap_or(0);
         let feed_floor = dbs.number(&txn, Meta::FeedFloor)?.unwrap_or(0);
+        let held_before = dbs.outbox.len(&txn).map_err(from_heed)?;
         let begun_with = (next_seq, feed_head);
         Ok(Self {
             dbs,
@@ -42,6 +45,7 @@ impl<'e> LmdbTxn<'e> {
             judging,
             buffer: Vec::new(),
             outbox_changed: false,
+            held_before,
             begun_with,
         })
     }
@@ -153,8 +157,8 @@ impl StoreTxn for LmdbTxn<'_> {
         outbox::remove(self, id)
     }
 
-    fn held_count(&self) -> Result<u64, StoreError> {
-        self.dbs.outbox.len(&self.txn).map_err(from_heed)
+    fn held_before(&self) -> Result<u64, StoreError> {
+        Ok(self.held_before)
     }
 
     fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {

@@ -215,6 +215,7 @@ impl Checker<'_> {
             max_tags: self.count("limits.max_tags", raw.max_tags, many()),
             max_future: self.time("limits.max_future", &raw.max_future, Duration::ZERO..=YEAR),
             memory_per_relay: self.bytes("limits.memory_per_relay", &raw.memory_per_relay, 1 << 20..=16 << 30),
+            max_outbox: self.take("limits.max_outbox", values::number_in(raw.max_outbox, 1..=100_000_000)),
         };
         let fits = limits.max_message_size == 0 || limits.max_message_size >= limits.max_event_size;
         self.refuse_if(

@@ -135,6 +135,7 @@ section!(Limits {
     max_future: String = "15m",
     #[serde(deserialize_with = "size")]
     memory_per_relay: String = "32MiB",
+    max_outbox: u64 = 100_000u64,
 });
 
 section!(Rejected { hot: String = "2m", cold: String = "7d", max_entries: u64 = 1_000_000u64 });

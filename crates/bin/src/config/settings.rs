@@ -12,6 +12,9 @@ use sync_core::intake::IntakeConfig;
 use sync_core::model::{RelayUrl, SyncMethod};
 use sync_core::strategy::StrategyConfig;
 
+/// Events that may be under way when the outbox is as full as it may be: they are held all the same.
+const UNDER_WAY: u64 = 16_384;
+
 /// Everything an operator can set (CONTRACT.md). Every value is possible by itself and with the others.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -46,7 +49,7 @@ impl Config {
             cold_s: self.rejected.cold.as_secs(),
             max_rejected: self.rejected.max_entries,
             own_relay: self.service.own_relay.clone(),
-            ..IntakeConfig::default()
+            max_held: self.limits.max_outbox.saturating_add(UNDER_WAY),
         }
     }
 
@@ -178,6 +181,8 @@ pub struct Limits {
     pub max_future: Duration,
     /// Bytes.
     pub memory_per_relay: usize,
+    /// Accepted events that may wait for an external own relay.
+    pub max_outbox: u64,
 }
 
 /// SPEC §11.

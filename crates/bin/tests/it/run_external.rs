@@ -134,6 +134,35 @@ fn an_own_relay_that_is_away_from_the_start_is_said_so_and_filled_when_it_comes(
 }
 
 #[test]
+fn an_outbox_that_is_full_stops_the_intake_until_the_own_relay_has_taken_some() {
+    let (net, world) = world(2);
+    net.runtime.block_on(own(&net).stop());
+    let place = place(&net, "limits.max_outbox = 5\n");
+    let mut daemon = Daemon::start(&place);
+    // What comes in one transaction is held as a whole; the next finds no room.
+    let status = daemon.wait_status(|status| status["own_relay"]["held"].as_u64() >= Some(5));
+    let late = announcement("late", now(), &[net.url(0)]);
+    let _ = net.relays[0].publish(late.clone());
+    daemon.wait_line(|line| line.contains("intake waits for the own relay"));
+    assert_eq!(status["own_relay"]["up"], false);
+    daemon.wait_status_with(|daemon, _| daemon.fetch("/healthz").1.contains("5 events or more wait for the own relay"));
+    assert_eq!(daemon.metric("grasp_sync_outbox_events"), status["own_relay"]["held"].as_f64());
+    daemon
+        .wait_status_with(|daemon, _| daemon.metric("grasp_sync_limit_hits_total{limit=\"max_outbox\"}") >= Some(1.0));
+
+    net.runtime.block_on(own(&net).restart()).expect("its port is free");
+    daemon.wait_relays(net.urls(), "Connected");
+    wait_published(&mut daemon);
+    let mut expected = ids(&world.accepted());
+    expected.insert(late.id.to_hex());
+    daemon.wait_status(|status| status["totals"]["store_events"] == expected.len());
+    assert_holds(own(&net), &expected);
+    assert_eq!(stored(&place), expected);
+    assert_eq!(daemon.fetch("/healthz").0, 200);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
 fn an_own_relay_that_is_killed_in_the_middle_is_complete_afterwards_and_was_offered_nothing_thrice() {
     let (net, world) = world(3);
     let place = place(&net, "");

@@ -112,7 +112,9 @@ pub async fn run(
         .as_ref()
         .map(|_| outbox::start(Arc::clone(&store), clock, woken.clone(), outbox_trouble.clone(), cancel.clone()));
     let (room, mut has_room) = mpsc::channel(1);
-    let gate = tokio::spawn(gate::watch(Arc::clone(&store), shared.ingest.full().clone(), room));
+    let max_outbox = shared.ingest.max_outbox();
+    let gate =
+        tokio::spawn(gate::watch(Arc::clone(&store), shared.ingest.full().clone(), max_outbox, woken.clone(), room));
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
     let mut daemon = Daemon {

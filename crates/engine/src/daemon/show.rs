@@ -50,6 +50,14 @@ impl Daemon {
         match read {
             Ok((state, feed_head)) => {
                 self.shared.metrics.outbox(state.held);
+                if self.shared.ingest.note_held(state.held) {
+                    self.shared.metrics.limit_hit("max_outbox");
+                    tracing::error!(
+                        held = state.held,
+                        limit = "max_outbox",
+                        "limit hit: intake waits for the own relay"
+                    );
+                }
                 self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
             }
             Err(error) => tracing::error!(%error, "can't read the outbox"),

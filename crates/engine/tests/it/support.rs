@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use engine::Clock;
 use engine::driver::Shared;
-use engine::ingest::Ingest;
+use engine::ingest::{Ingest, OwnRelay};
 use sync_core::check::EventLimits;
 use sync_core::intake::IntakeConfig;
 use sync_core::model::RelayUrl;
@@ -247,7 +247,8 @@ pub(crate) fn memory() -> MemoryStore {
 pub(crate) fn shared(store: Arc<dyn EventStore>, memory_per_relay: usize) -> Shared {
     let (clock, metrics) = (Clock::start(), Metrics::new());
     let limits = EventLimits { max_event_size: 65_536, max_tags: 5_000 };
-    let ingest = Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), None).expect("threads");
+    let ingest =
+        Ingest::start(Arc::clone(&store), limits, clock, metrics.clone(), OwnRelay::default()).expect("threads");
     Shared {
         store,
         ingest: Arc::new(ingest),

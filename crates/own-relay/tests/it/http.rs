@@ -39,13 +39,28 @@ async fn the_document_says_what_the_relay_holds_to() {
             "default_limit": limits.max_limit,
             "max_subid_length": own_relay::MAX_SUBSCRIPTION_ID,
             "max_event_tags": config.events.max_tags,
-            "max_content_length": config.events.max_event_size,
             "created_at_upper_limit": config.max_future_s,
             "auth_required": false,
             "payment_required": false,
             "restricted_writes": true,
         })
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_a_proxy_leaves_in_place_leads_to_the_relay_too() {
+    let relay = Relay::start(|_| {}).await;
+    let (head, _) = ask(&relay, "GET /relay HTTP/1.1\r\nAccept: application/nostr+json").await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-type: application/nostr+json"), "{head}");
+    let upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13";
+    let mut stream = soon(TcpStream::connect(relay.address)).await.expect("connects");
+    let request = format!(
+        "GET /relay HTTP/1.1\r\nHost: relay\r\n{upgrade}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    soon(stream.read_exact(&mut status)).await.expect("answered");
+    assert_eq!(&status, b"HTTP/1.1 101");
 }
 
 #[tokio::test(flavor = "multi_thread")]

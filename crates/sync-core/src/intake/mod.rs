@@ -58,8 +58,8 @@ pub struct IntakeConfig {
     /// The external own relay, where there is one: what would be accepted is held until it has said its word, and what
     /// it serves itself is accepted at once. Default none.
     pub own_relay: Option<RelayUrl>,
-    /// Held events, beyond which nothing is taken in that would be held: [`StoreError::Full`]. What waited in the rejected
-    /// index or in the store is held all the same. Default 100,000.
+    /// Held events, beyond which no transaction takes anything in that would be held: [`StoreError::Full`]. What waited in
+    /// the rejected index or in the store is held all the same. Default 100,000.
     pub max_held: u64,
 }
 

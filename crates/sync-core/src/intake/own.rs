@@ -104,7 +104,7 @@ impl Step<'_> {
 
     /// Holds an event that has just come, where there is room.
     pub(super) fn hold_arrival(&mut self, event: &Event) -> Result<(), StoreError> {
-        let held = self.txn.held_count()?;
+        let held = self.txn.held_before()?;
         if held >= self.config.max_held {
             return Err(StoreError::Full(format!("{held} events wait for the own relay, as many as may")));
         }

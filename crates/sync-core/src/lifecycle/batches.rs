@@ -18,6 +18,8 @@ use crate::store::FeedSeq;
 
 /// Filters in one batch: each is a session of its own.
 pub(crate) const MAX_BATCH_FILTERS: usize = 30;
+/// The first wait before what our own store didn't take is asked for again, milliseconds; it doubles.
+const LOCAL_RETRY_MS: u64 = 5_000;
 /// Batches in flight on one connection. What waits beyond them is kept as items, not as filters.
 pub(crate) const MAX_IN_FLIGHT: usize = 4;
 
@@ -127,7 +129,10 @@ impl RelayLife {
         let retry_at = if is_withheld(&failures) {
             latest
         } else {
-            let wait = env.config.retry_base_ms.saturating_mul(1 << (tries - 1).min(32)) / 1000;
+            // What failed for want of room is due when there is some, and there may be already. Without any nothing is asked.
+            let ours = failures.iter().all(|failure| failure.reason == crate::model::FailureReason::Local);
+            let base = if ours { env.config.retry_base_ms.min(LOCAL_RETRY_MS) } else { env.config.retry_base_ms };
+            let wait = base.saturating_mul(1 << (tries - 1).min(32)) / 1000;
             env.now.unix_s.saturating_add(wait.clamp(1, 24 * 3600)).min(latest)
         };
         self.failed.add(FailedGroup { ids: asked, ..FailedGroup::new(layer_1, items, failures, retry_at, tries) });

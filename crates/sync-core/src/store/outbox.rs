@@ -44,8 +44,6 @@ pub struct HeldEvent {
 pub struct OutboxState {
     /// Events in it.
     pub held: u64,
-    /// The most there may be before nothing more is taken in that would be held; 0 where nothing is ever held.
-    pub max: u64,
     /// When the next event may be offered, unix seconds: 0 while there are events that were never answered.
     pub next_at: Option<u64>,
 }
@@ -54,11 +52,6 @@ impl OutboxState {
     /// Whether there are events that the own relay has said nothing of.
     pub fn has_unanswered(&self) -> bool {
         self.next_at == Some(0)
-    }
-
-    /// Whether intake may go on that stopped at the bound: a tenth below it, so that it doesn't stop and go with every event.
-    pub fn has_room(&self) -> bool {
-        self.max == 0 || self.held < self.max - self.max / 10
     }
 }
 

@@ -187,8 +187,9 @@ pub trait StoreTxn {
     /// Takes an event out of the outbox.
     fn remove_held(&mut self, id: &EventId) -> Result<(), StoreError>;
 
-    /// Events in the outbox.
-    fn held_count(&self) -> Result<u64, StoreError>;
+    /// Events in the outbox when the transaction began: so its bound fails a transaction at once or not at all, and is passed
+    /// by as much as one transaction holds at most.
+    fn held_before(&self) -> Result<u64, StoreError>;
 
     /// Events in the outbox, whatever their time, at most `max`.
     fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError>;

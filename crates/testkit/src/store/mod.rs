@@ -320,9 +320,8 @@ impl EventStore for MemoryStore {
 
     fn outbox_state(&self) -> Result<OutboxState, StoreError> {
         let inner = self.inner();
-        let max = self.config.own_relay.as_ref().map_or(0, |_| self.config.max_held);
         let next_at = inner.state.held.values().map(|row| row.next_at).min();
-        Ok(OutboxState { held: inner.state.held.len() as u64, max, next_at })
+        Ok(OutboxState { held: inner.state.held.len() as u64, next_at })
     }
 
     fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {

@@ -27,12 +27,14 @@ pub(super) struct MemoryTxn<'a> {
     state: &'a mut State,
     undo: Vec<Undo>,
     judging: bool,
+    held_before: u64,
 }
 
 impl<'a> MemoryTxn<'a> {
     /// `judging`: whether what is inserted counts as judged.
     pub(super) fn new(state: &'a mut State, judging: bool) -> Self {
-        Self { state, undo: Vec::new(), judging }
+        let held_before = state.held.len() as u64;
+        Self { state, undo: Vec::new(), judging, held_before }
     }
 
     pub(super) fn commit(mut self) {
@@ -223,8 +225,8 @@ impl StoreTxn for MemoryTxn<'_> {
         Ok(())
     }
 
-    fn held_count(&self) -> Result<u64, StoreError> {
-        Ok(self.state.held.len() as u64)
+    fn held_before(&self) -> Result<u64, StoreError> {
+        Ok(self.held_before)
     }
 
     fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
