@@ -3,6 +3,7 @@
 //! A scenario is a name, a line about it, and a function that yields rows; it is listed in [`SCENARIOS`].
 
 mod import;
+mod own_relay;
 mod plan;
 mod sync;
 mod table;
@@ -29,6 +30,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "plan",
         about: "what is wanted, minus what is confirmed: 500 relays at 10,000 repositories",
         run: plan::run,
+    },
+    Scenario {
+        name: "own-relay",
+        about: "the embedded own relay: stored events, reconciliation, live events; clients on the same machine",
+        run: own_relay::run,
     },
 ];
 
