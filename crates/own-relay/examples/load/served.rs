@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
 
+/// Events submitted together.
+const CHUNK: usize = 256;
 /// The time of the first event.
 const START: u64 = 1_700_000_000;
 
@@ -67,14 +69,13 @@ impl Served {
     pub(crate) async fn put(&self, events: Vec<Event>) -> Outcome<()> {
         let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || -> Outcome<()> {
-            let (done, told) = std::sync::mpsc::channel();
-            let mut chunks = 0;
-            for events in events.chunks(256) {
+            let chunks = events.len().div_ceil(CHUNK);
+            let (done, told) = std::sync::mpsc::sync_channel(chunks);
+            for events in events.chunks(CHUNK) {
                 let submission =
                     Submission { events: events.to_vec(), now: START + 10_000_000, ..Submission::default() };
                 let done = done.clone();
                 store.submit(submission, Box::new(move |result| _ = done.send(result)))?;
-                chunks += 1;
             }
             for _ in 0..chunks {
                 told.recv()??;
