@@ -125,10 +125,10 @@ pub(crate) fn row(what: impl Into<String>, value: f64, unit: &str) {
     println!("{}", json!({ "what": what.into(), "value": value, "unit": unit }));
 }
 
-/// The resident memory of the process in MiB, where the system says so.
+/// The anonymous memory of the process in MiB, where the system says so. The pages of the map are the page cache's.
 pub(crate) fn memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = resident.and_then(|text| text.trim().trim_end_matches(" kB").trim().parse::<f64>().ok());
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = anonymous.and_then(|text| text.trim().trim_end_matches(" kB").trim().parse::<f64>().ok());
     kib.unwrap_or(f64::NAN) / 1024.0
 }
