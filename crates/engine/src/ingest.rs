@@ -204,7 +204,7 @@ impl Checker {
     }
 
     fn check(&self, queued: Queued) {
-        let Queued { work: Work { jobs, mut offered, state, relay }, answers, place } = queued;
+        let Queued { work: Work { jobs, offered, state, relay }, answers, place } = queued;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
@@ -214,10 +214,9 @@ impl Checker {
         let mut fresh = Vec::new();
         let mut events = Vec::new();
         for ((job, candidate), known) in jobs.iter().zip(candidates).zip(known) {
+            // What is held for the own relay, or was refused by it, and comes from there, is news: the store decides.
+            let known = known.filter(|known| known.stored || !is_own);
             let (answer, event) = candidate.check(job, known, Event::verify_signature);
-            if answer.verdict == CheckVerdict::Known && is_own && known.is_some_and(|known| !known.stored) {
-                offered.push(answer.id);
-            }
             fresh.extend(event.as_ref().map(|event| (job.token, event.id)));
             events.extend(event);
             self.count(answer.verdict, &relay);

@@ -312,6 +312,8 @@ fn void_verdicts_of_another_policy(
     dbs.set_number(txn, Meta::FeedFloor, head)?;
     dbs.set_number(txn, Meta::Requeue, 0)?;
     dbs.set_number(txn, Meta::RequeueEnd, end)?;
+    let newest = dbs.number(txn, Meta::OutboxNewest)?.unwrap_or(0);
+    dbs.set_number(txn, Meta::OutboxRetake, newest)?;
     dbs.meta.put(txn, ADMISSION, &fingerprint).map_err(from_heed)
 }
 

@@ -26,6 +26,7 @@
 //! | `rejected_relays` | relay, tail | |
 //! | `outbox` | id | the held event, and how it stands ([`crate::outbox`]) |
 //! | `outbox_due` | when it may be offered (0: never answered), id | |
+//! | `outbox_numbers` | class, number, id | |
 //! | `state` | table, key | whatever its owner wrote |
 //! | `meta` | name | a number or a hash |
 
@@ -65,6 +66,10 @@ pub(crate) enum Meta {
     Requeue,
     /// Where that ends.
     RequeueEnd,
+    /// The number that was given out last in the outbox.
+    OutboxNewest,
+    /// Held events up to this number are to be decided about anew.
+    OutboxRetake,
 }
 
 impl Meta {
@@ -76,6 +81,8 @@ impl Meta {
             Self::FeedFloor => b"feed_floor",
             Self::Requeue => b"requeue",
             Self::RequeueEnd => b"requeue_end",
+            Self::OutboxNewest => b"outbox_newest",
+            Self::OutboxRetake => b"outbox_retake",
         }
     }
 }
@@ -115,7 +122,7 @@ macro_rules! databases {
 databases! {
     events, ids, by_time, by_kind, by_author, by_author_kind, by_tag, slots, expiry, deleted_ids, deleted_slots,
     feed, feed_removed, feed_wanted, unjudged, rejected, rejected_hot, rejected_cold, rejected_deps, rejected_relays,
-    outbox, outbox_due, state, meta,
+    outbox, outbox_due, outbox_numbers, state, meta,
 }
 
 impl Databases {

@@ -161,8 +161,8 @@ impl StoreTxn for LmdbTxn<'_> {
         Ok(self.held_before)
     }
 
-    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
-        outbox::ids(self.dbs, &self.txn, max)
+    fn held_before_change(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
+        outbox::before_change(self.dbs, &self.txn, max)
     }
 
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {

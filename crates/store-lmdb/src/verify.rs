@@ -308,9 +308,11 @@ impl<'t> Check<'t> {
                     continue;
                 }
             };
-            let key = keys::due(row.next_at, row.event.id.as_bytes());
-            if self.dbs.outbox_due.get(self.txn, &key).map_err(from_heed)?.is_none() {
-                self.report.add("outbox", || format!("event {} is never due", hex(id)));
+            let (due, numbered) = outbox::sub_keys(&row);
+            for (db, key) in [(self.dbs.outbox_due, due), (self.dbs.outbox_numbers, numbered)] {
+                if db.get(self.txn, &key).map_err(from_heed)?.is_none() {
+                    self.report.add("outbox", || format!("event {} is never due, or has no number", hex(id)));
+                }
             }
             for (name, db) in [("stored", self.dbs.ids), ("kept out", self.dbs.rejected)] {
                 if db.get(self.txn, id).map_err(from_heed)?.is_some() {
@@ -318,10 +320,12 @@ impl<'t> Check<'t> {
                 }
             }
         }
-        let (held, due) = (self.dbs.outbox.len(self.txn), self.dbs.outbox_due.len(self.txn));
-        let (held, due) = (held.map_err(from_heed)?, due.map_err(from_heed)?);
-        if held != due {
-            self.report.add("outbox", || format!("{held} events are held, and {due} are due"));
+        let held = self.dbs.outbox.len(self.txn).map_err(from_heed)?;
+        for db in [self.dbs.outbox_due, self.dbs.outbox_numbers] {
+            let rows = db.len(self.txn).map_err(from_heed)?;
+            if held != rows {
+                self.report.add("outbox", || format!("{held} events are held, and {rows} are due or numbered"));
+            }
         }
         Ok(())
     }

@@ -183,7 +183,7 @@ impl Writer {
                     self.write(group, &mut memory);
                 }
                 Job::Judge { now, answer } => _ = answer.send(self.judge(now)),
-                Job::Answers { answers, now, answer } => _ = answer.send(self.answers(&answers, now)),
+                Job::Answers { answers, now, answer } => _ = answer.send(self.answer_all(&answers, now)),
                 Job::Sweep { now, answer } => _ = answer.send(self.sweep(now)),
             }
         }
@@ -303,6 +303,19 @@ impl Writer {
         Ok(steps)
     }
 
+    /// Takes answers, all in one transaction or, where that fails, one by one, so that one which can't be taken doesn't keep
+    /// the others out.
+    fn answer_all(&self, answers: &[OwnVerdict], now: u64) -> Result<(), StoreError> {
+        match self.answers(answers, now) {
+            Err(error) if answers.len() > 1 && !matches!(error, StoreError::Full(_)) => {
+                tracing::warn!(%error, answers = answers.len(), "the own relay's answers could not be taken; trying one by one");
+                let each = answers.iter().map(|answer| self.answers(std::slice::from_ref(answer), now));
+                each.fold(Ok(()), |all, one| all.and(one))
+            }
+            result => result,
+        }
+    }
+
     fn answers(&self, answers: &[OwnVerdict], now: u64) -> Result<(), StoreError> {
         let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, self.policy.is_some())?;
         for OwnVerdict { id, answer } in answers {
@@ -316,7 +329,7 @@ impl Writer {
     fn judge(&self, now: u64) -> Result<Option<u64>, StoreError> {
         let Some(policy) = &self.policy else { return Ok(None) };
         let mut txn = LmdbTxn::begin(&self.shared.env, &self.shared.dbs, true)?;
-        let taken_back = intake::take_back(&mut txn, Some(policy), &self.intake, now, STEP)?;
+        let taken_back = intake::take_back(&mut txn, policy, &self.intake, now, STEP)?;
         let judged = if taken_back > 0 {
             Some(taken_back as u64)
         } else if requeue(&mut txn)? {

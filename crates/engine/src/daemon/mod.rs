@@ -133,6 +133,7 @@ pub async fn run(
         tasks: JoinSet::new(),
     };
     daemon.carry_out();
+    daemon.look_at_outbox();
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 

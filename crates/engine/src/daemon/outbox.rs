@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::nostr::event::{Event, EventId};
-use sync_core::store::{EventStore, FeedSeq, OwnAnswer, OwnVerdict};
+use sync_core::store::{EventStore, FeedSeq, MAX_PAUSE_S, OwnAnswer, OwnVerdict};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,9 @@ use crate::driver::OutboxEnd;
 use crate::trouble::Trouble;
 
 /// Events read at once.
-const READ: usize = 256;
+const READ: usize = 64;
 /// Events between the outbox and the connection.
-const OFFERS: usize = 64;
+const OFFERS: usize = 16;
 /// Answers between the connection and the outbox: as many as a link has in flight, so that it never waits.
 const ANSWERS: usize = 256;
 /// Connections that may wait to be attached: one lives at a time.
@@ -73,6 +73,7 @@ pub(super) fn start(
         queue: VecDeque::new(),
         unwritten: Vec::new(),
         look_again: None,
+        blocked_until: None,
     };
     tokio::spawn(publisher.run(attached, woken, cancel));
     Outbox { lines }
@@ -91,8 +92,10 @@ struct Publisher {
     queue: VecDeque<Event>,
     /// Answers that are not in the store yet.
     unwritten: Vec<OwnVerdict>,
-    /// When something may be offered again, or is to be tried again.
+    /// When something may be offered again.
     look_again: Option<Instant>,
+    /// The store could not be read or written: it is left alone until then.
+    blocked_until: Option<Instant>,
 }
 
 impl Publisher {
@@ -109,11 +112,12 @@ impl Publisher {
                 self.write().await;
                 self.read().await;
             }
-            let look_again = self.look_again;
+            let look_again = self.blocked_until.or(self.look_again);
             look = tokio::select! {
                 () = cancel.cancelled() => break,
                 line = lines.recv() => match line {
                     Some(Line { offers, answers }) => {
+                        self.take_rest();
                         (self.offers, self.answers) = (Some(offers), Some(answers));
                         self.in_flight.clear();
                         self.queue.clear();
@@ -144,6 +148,8 @@ impl Publisher {
                 }
                 () = sleep_until(look_again) => true,
             };
+            // What could not be written is tried again when its pause is over, not with every answer.
+            look &= self.blocked_until.is_none_or(|at| at <= Instant::now());
         }
         self.write().await;
     }
@@ -151,11 +157,7 @@ impl Publisher {
     /// Takes an answer, with those that have come beside it.
     fn take(&mut self, answer: OwnVerdict) {
         self.unwritten.push(answer);
-        while self.unwritten.len() < ANSWERS
-            && let Some(Ok(answer)) = self.answers.as_mut().map(mpsc::Receiver::try_recv)
-        {
-            self.unwritten.push(answer);
-        }
+        self.take_rest();
         for OwnVerdict { id, answer } in &self.unwritten {
             match answer {
                 OwnAnswer::Has => {}
@@ -168,6 +170,15 @@ impl Publisher {
         }
     }
 
+    /// Takes the answers that have come by now.
+    fn take_rest(&mut self) {
+        while self.unwritten.len() < ANSWERS
+            && let Some(Ok(answer)) = self.answers.as_mut().map(mpsc::Receiver::try_recv)
+        {
+            self.unwritten.push(answer);
+        }
+    }
+
     /// Writes what was answered. What can't be written is kept, and its events are not offered again meanwhile.
     async fn write(&mut self) {
         if self.unwritten.is_empty() {
@@ -177,6 +188,7 @@ impl Publisher {
         match spawn_store(move || store.answer_outbox(answers, now)).await {
             Ok(()) => {
                 self.trouble.clear();
+                self.blocked_until = None;
                 for answer in self.unwritten.drain(..) {
                     self.in_flight.remove(&answer.id);
                 }
@@ -188,10 +200,8 @@ impl Publisher {
     /// Reads what may be offered, where there is somebody to offer it to.
     async fn read(&mut self) {
         self.look_again = None;
-        if !self.unwritten.is_empty() {
-            self.look_again = Some(Instant::now() + RETRY);
-        }
-        if self.offers.is_none() || !self.queue.is_empty() {
+        // A store that doesn't take answers is not asked for more to be answered.
+        if self.offers.is_none() || !self.queue.is_empty() || !self.unwritten.is_empty() {
             return;
         }
         let (store, now) = (Arc::clone(&self.store), self.clock.now().unix_s);
@@ -199,13 +209,11 @@ impl Publisher {
         let read = move || Ok((store.outbox(now, max)?, store.outbox_state()?));
         match spawn_store(read).await {
             Ok((due, state)) => {
+                self.blocked_until = None;
                 let due = due.into_iter().map(|held| held.event);
                 self.queue.extend(due.filter(|event| !self.in_flight.contains(&event.id)));
                 let later = state.next_at.filter(|at| *at > now);
-                if let Some(at) = later {
-                    let wait = Duration::from_secs((at - now).min(3600));
-                    self.look_again = Some(self.look_again.unwrap_or(Instant::now() + wait).min(Instant::now() + wait));
-                }
+                self.look_again = later.map(|at| Instant::now() + Duration::from_secs((at - now).min(MAX_PAUSE_S)));
             }
             Err(error) => self.fail(&error),
         }
@@ -215,7 +223,7 @@ impl Publisher {
         if self.trouble.raise(error) {
             tracing::error!(%error, "the outbox can't be read or written");
         }
-        self.look_again = Some(Instant::now() + RETRY);
+        self.blocked_until = Some(Instant::now() + RETRY);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sync_core::manager::{ManagerInput, OwnRelayReport, StatusReport};
 use sync_core::model::RelayUrl;
-use sync_core::store::StoreError;
+use sync_core::store::{OutboxState, StoreError};
 use telemetry::metrics::Tier;
 use tokio::sync::watch;
 
@@ -58,9 +58,14 @@ impl Daemon {
                         "limit hit: intake waits for the own relay"
                     );
                 }
-                self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
+                self.take(ManagerInput::Outbox { state, feed_head });
             }
-            Err(error) => tracing::error!(%error, "can't read the outbox"),
+            Err(error) => {
+                tracing::error!(%error, "can't read the outbox");
+                // Whatever is done by now waits for an answer to everything; the next look tells the truth.
+                let state = OutboxState { newest: u64::MAX, oldest_open: Some(0), ..OutboxState::default() };
+                self.take(ManagerInput::Outbox { state, feed_head: 0 });
+            }
         }
     }
 

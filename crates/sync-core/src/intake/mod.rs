@@ -39,7 +39,7 @@ pub use own::{answer, take_back};
 pub use refs::{MAX_DEPENDENCIES, MAX_MAINTAINERS, expiration_of, references, slot_of};
 pub use step::MAX_ROW_TAGS;
 
-use crate::admission::AdmissionPolicy;
+use crate::admission::{AdmissionPolicy, RejectReason};
 use crate::model::RelayUrl;
 use crate::store::{IntakeOutcome, OwnAnswer, StoreError, StoreTxn};
 use step::Step;
@@ -108,7 +108,7 @@ pub fn take(
 }
 
 /// Takes note that `relay` offers an event that was kept out. An id that isn't in the rejected index is left alone, but for
-/// one that is held: that the own relay offers it is its word.
+/// one that is held or was refused by the own relay: that this relay offers it is its word.
 ///
 /// # Errors
 /// The transaction failed and must be aborted.
@@ -120,10 +120,16 @@ pub fn note_offer(
     relay: &RelayUrl,
     now: u64,
 ) -> Result<(), StoreError> {
-    if config.own_relay.as_ref() == Some(relay) {
+    let is_own = config.own_relay.as_ref() == Some(relay);
+    if is_own {
         answer(txn, policy, config, id, &OwnAnswer::Has, now)?;
     }
     let Some(mut row) = txn.rejected(id)? else { return Ok(()) };
+    if is_own && row.rejected == Some(RejectReason::OwnRelay) && row.wanted.is_none() {
+        // It refused the event once, and has it now: it is to be fetched from there.
+        row.relays = vec![relay.clone()];
+        return txn.release(&row).map(drop);
+    }
     if step::remember(&mut row.relays, Some(relay)) { txn.put_rejected(&row) } else { Ok(()) }
 }
 

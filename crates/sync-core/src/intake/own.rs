@@ -18,8 +18,6 @@ use crate::store::{HeldRow, MAX_PAUSE_S, OwnAnswer, SlotHead, StoreError, StoreT
 const LATER_S: u64 = 5;
 /// The pause before an event in purgatory is offered again, seconds: by then the own relay has forgotten it (WIRE.md).
 const PURGATORY_S: u64 = 1800;
-/// How often the own relay may put an event off before it counts as refused: two days, at the longest pause.
-const MAX_REFUSALS: u32 = 60;
 /// How often an event may be sent to purgatory before it counts as refused.
 const MAX_PURGATORIES: u32 = 8;
 
@@ -43,13 +41,12 @@ pub fn answer(
             step.confirm(id)?;
             step.take_in(&row.event, None)?;
         }
-        OwnAnswer::Never { text } => step.refuse(&row.event, text)?,
-        OwnAnswer::Purgatory { text } if row.purgatories + 1 >= MAX_PURGATORIES => step.refuse(&row.event, text)?,
+        OwnAnswer::Never { text } => step.refuse(&row, text)?,
+        OwnAnswer::Purgatory { text } if row.purgatories + 1 >= MAX_PURGATORIES => step.refuse(&row, text)?,
         OwnAnswer::Purgatory { .. } => {
             let next_at = now.saturating_add(PURGATORY_S);
             step.txn.put_held(&HeldRow { next_at, purgatories: row.purgatories + 1, ..row })?;
         }
-        OwnAnswer::Later { text } if row.refusals + 1 >= MAX_REFUSALS => step.refuse(&row.event, text)?,
         OwnAnswer::Later { .. } => {
             let pause = LATER_S.saturating_mul(1 << row.refusals.min(16)).min(MAX_PAUSE_S);
             let next_at = now.saturating_add(pause);
@@ -59,27 +56,31 @@ pub fn answer(
     step.finish()
 }
 
-/// Where there is no external own relay any longer: takes in what is held as if it arrived now, at most `max` events.
-/// Returns how many were taken.
+/// After a change of policy or own relay: decides anew about what was held before, as if it arrived now, or where it had been
+/// stored, as about what is stored; at most `max` events. Returns how many were taken.
 ///
 /// # Errors
 /// The transaction failed and must be aborted.
 pub fn take_back(
     txn: &mut dyn StoreTxn,
-    policy: Option<&AdmissionPolicy>,
+    policy: &AdmissionPolicy,
     config: &IntakeConfig,
     now: u64,
     max: usize,
 ) -> Result<usize, StoreError> {
-    if config.own_relay.is_some() {
-        return Ok(0);
-    }
-    let ids = txn.held_ids(max)?;
+    let ids = txn.held_before_change(max)?;
     for id in &ids {
         let Some(row) = txn.held(id)? else { continue };
         txn.remove_held(id)?;
-        let mut step = Step::new(txn, policy, config, now);
-        step.take_in(&row.event, None)?;
+        // Their number is what it was: no bound is passed by it.
+        let mut step = Step::new(txn, Some(policy), config, now);
+        step.may_hold = true;
+        if row.was_stored {
+            step.put_back(&row.event)?;
+            step.judge_in_place(policy, &row.event)?;
+        } else {
+            step.take_in(&row.event, None)?;
+        }
         step.finish()?;
     }
     Ok(ids.len())
@@ -105,7 +106,7 @@ impl Step<'_> {
     /// Holds an event that has just come, where there is room.
     pub(super) fn hold_arrival(&mut self, event: &Event) -> Result<(), StoreError> {
         let held = self.txn.held_before()?;
-        if held >= self.config.max_held {
+        if held >= self.config.max_held && !self.may_hold {
             return Err(StoreError::Full(format!("{held} events wait for the own relay, as many as may")));
         }
         self.hold(event)
@@ -117,7 +118,8 @@ impl Step<'_> {
             return Ok(());
         }
         self.txn.remove_rejected(&event.id)?;
-        if self.txn.row(&event.id)?.is_some() {
+        let was_stored = self.txn.row(&event.id)?.is_some();
+        if was_stored {
             self.txn.remove(&event.id)?;
             if let Some(slot) = refs::slot_of(event)
                 && let Some(head) = self.txn.slot(&slot)?.filter(|head| head.id == event.id)
@@ -125,11 +127,24 @@ impl Step<'_> {
                 self.txn.set_slot(&slot, SlotHead { stored: false, ..head })?;
             }
         }
-        self.txn.put_held(&HeldRow::new(event.clone()))
+        self.txn.put_held(&HeldRow::new(event.clone(), was_stored))
     }
 
-    fn refuse(&mut self, event: &Event, said: &str) -> Result<(), StoreError> {
-        self.txn.remove_held(&event.id)?;
-        self.keep_out(event, KeptOut::Refused(said.to_owned()), None)
+    /// The own relay never takes the event. What was stored before it was held is stored again, as what an import left.
+    fn refuse(&mut self, row: &HeldRow, said: &str) -> Result<(), StoreError> {
+        self.txn.remove_held(&row.event.id)?;
+        if row.was_stored {
+            return self.put_back(&row.event);
+        }
+        self.keep_out(&row.event, KeptOut::Refused(said.to_owned()), None)
+    }
+
+    /// Stores an event that was stored before, not accepted; unless it may no longer be.
+    fn put_back(&mut self, event: &Event) -> Result<(), StoreError> {
+        if let Some(reason) = self.screen(event)? {
+            return self.keep_out(event, KeptOut::Rejected(reason), None);
+        }
+        self.claim_slot(event)?;
+        self.store(event)
     }
 }

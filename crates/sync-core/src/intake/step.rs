@@ -37,6 +37,8 @@ pub(super) struct Step<'a> {
     pub(super) shaken: BTreeSet<String>,
     /// The event that the external own relay has, by its word.
     pub(super) confirmed: Option<EventId>,
+    /// What is held was held before: no bound is passed by it.
+    pub(super) may_hold: bool,
 }
 
 impl<'a> Step<'a> {
@@ -46,7 +48,16 @@ impl<'a> Step<'a> {
         config: &'a IntakeConfig,
         now: u64,
     ) -> Self {
-        Self { txn, policy, config, now, accepted: VecDeque::new(), shaken: BTreeSet::new(), confirmed: None }
+        Self {
+            txn,
+            policy,
+            config,
+            now,
+            accepted: VecDeque::new(),
+            shaken: BTreeSet::new(),
+            confirmed: None,
+            may_hold: false,
+        }
     }
 
     /// Takes in an event that nothing was decided about: judges it by the policy, stores it without one.

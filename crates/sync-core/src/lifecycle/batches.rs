@@ -40,7 +40,9 @@ impl RelayLife {
         let passed_on = !asked.is_empty();
         env.wanted.tried(&self.url, asked.iter().copied());
         self.barrier = self.barrier.max(feed_head);
-        self.awaits_answers |= env.unanswered;
+        if env.outbox.oldest_open.is_some() {
+            self.awaits = Some(env.outbox.newest);
+        }
         self.settled_at = env.now.mono_ms.saturating_add(env.config.settle_ms);
         self.events_stored = self.events_stored.saturating_add(report.counts.stored);
         if !report.methods.is_empty() {
@@ -61,11 +63,15 @@ impl RelayLife {
         passed_on
     }
 
-    /// The external own relay has said its word on everything that was held for it, by the time that the feed had this head.
-    pub fn handle_answered(&mut self, feed_head: FeedSeq) {
-        if std::mem::take(&mut self.awaits_answers) {
+    /// Of what is held for an external own relay, this is the lowest number whose answer is waited for, by the time that the
+    /// feed had this head. Whether what this relay's batches brought is answered thereby.
+    pub fn handle_answered(&mut self, oldest_open: Option<u64>, feed_head: FeedSeq) -> bool {
+        let answered = self.awaits.is_some_and(|upto| oldest_open.is_none_or(|oldest| oldest > upto));
+        if answered {
+            self.awaits = None;
             self.barrier = self.barrier.max(feed_head);
         }
+        answered
     }
 
     /// What is confirmed is what the batch covered and is wanted still.
@@ -279,7 +285,7 @@ impl RelayLife {
     pub(super) fn check_and_complete_historic_sync(&mut self, env: &mut Env<'_>) {
         match self.status() {
             ConnectionStatus::Syncing => {
-                let folded = !self.awaits_answers && self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
+                let folded = self.awaits.is_none() && self.barrier <= env.folded && self.settled_at <= env.now.mono_ms;
                 if !self.is_idle() || env.wanted.waits_for(&self.url) || !folded {
                     return;
                 }

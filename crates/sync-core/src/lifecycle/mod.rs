@@ -23,7 +23,7 @@ use crate::model::{
     RelayUrl,
 };
 use crate::plan::{FailedItems, Progress, RelayActions, RepoIndex, compute_relay_actions};
-use crate::store::FeedSeq;
+use crate::store::{FeedSeq, OutboxState};
 use crate::strategy::RelayProfile;
 use crate::time::{Jitter, MonoMillis, Now};
 
@@ -44,8 +44,8 @@ pub struct Env<'a> {
     pub next_batch: &'a mut BatchId,
     /// Up to where the feed has been folded in.
     pub folded: FeedSeq,
-    /// Whether there are events that an external own relay has said nothing of yet.
-    pub unanswered: bool,
+    /// How the outbox stands, where there is an external own relay.
+    pub outbox: OutboxState,
     /// The moment.
     pub now: Now,
 }
@@ -100,8 +100,8 @@ pub struct RelayLife {
     live_refused: BTreeMap<LiveKey, String>,
     consolidate_by: Option<MonoMillis>,
     barrier: FeedSeq,
-    /// What its last batch brought may wait for an external own relay's word.
-    awaits_answers: bool,
+    /// What its batches brought may wait for an external own relay's word, up to this number of the outbox.
+    awaits: Option<u64>,
     settled_at: MonoMillis,
 
     reason: String,
@@ -145,7 +145,7 @@ impl RelayLife {
             live_refused: BTreeMap::new(),
             consolidate_by: None,
             barrier: 0,
-            awaits_answers: false,
+            awaits: None,
             settled_at: 0,
             reason: "not tried yet".to_owned(),
             strategy: String::new(),

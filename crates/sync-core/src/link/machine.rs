@@ -287,7 +287,7 @@ impl RelayLink {
         self.fetches.clear();
         self.probes.clear();
         self.uploads.clear();
-        self.publishing = Publishing::default();
+        self.publishing_lost();
         self.subs.clear();
         self.owners.clear();
         self.live.clear();

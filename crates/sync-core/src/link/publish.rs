@@ -1,7 +1,7 @@
 //! Publishing what the outbox holds to the own relay: several events in flight, and its word on each (SPEC §3).
 //!
 //! Unlike an upload, which belongs to a batch, each of these is answered to whoever handed it over. What isn't answered when
-//! the connection ends is told nothing of: the outbox offers it again.
+//! the connection ends is told nothing of, but for the first of it: the outbox offers it again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,46 +14,77 @@ use crate::store::{LocalSets, OwnAnswer, OwnVerdict};
 use crate::time::{MonoMillis, Now};
 
 /// Events without an answer at once, those that wait to be sent included.
-const MAX_PUBLISHED: usize = 128;
+const MAX_PUBLISHED: usize = 64;
+/// Their bytes, but for the last of them.
+const MAX_BYTES: usize = 4 << 20;
 /// How long the own relay may take for an answer, milliseconds. Long, for what is offered again in vain costs it more.
 const ANSWER_MS: MonoMillis = 60_000;
 
 /// What is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
-    waiting: VecDeque<Event>,
-    /// By id, with when the answer is overdue.
-    in_flight: BTreeMap<EventId, MonoMillis>,
+    /// Ids, and the frames to be sent.
+    waiting: VecDeque<(EventId, String)>,
+    in_flight: BTreeMap<EventId, InFlight>,
+    /// Bytes of all of them.
+    bytes: usize,
+    sent: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    deadline: MonoMillis,
+    /// In which order they were sent.
+    place: u64,
+    bytes: usize,
 }
 
 impl RelayLink {
     /// How many events may be handed over by [`RelayLink::publish`] at present. Grows by answers alone.
     pub fn publish_room(&self) -> usize {
+        if self.publishing.bytes >= MAX_BYTES {
+            return 0;
+        }
         MAX_PUBLISHED.saturating_sub(self.publishing.waiting.len() + self.publishing.in_flight.len())
     }
 
     /// Sends an event as soon as the relay may be asked anything; [`LinkOutput::Published`] tells its answer. One that is on
-    /// its way already is passed over.
+    /// its way already is passed over. One that is larger than what the relay says it reads isn't sent: it would end the
+    /// connection.
     pub fn publish(&mut self, event: Event, local: &dyn LocalSets, now: Now) {
-        let waits = self.publishing.waiting.iter().any(|waiting| waiting.id == event.id);
-        if !waits && !self.publishing.in_flight.contains_key(&event.id) {
-            self.publishing.waiting.push_back(event);
-            self.touch();
+        let id = event.id;
+        let waits = self.publishing.waiting.iter().any(|(waiting, _)| *waiting == id);
+        if !waits && !self.publishing.in_flight.contains_key(&id) {
+            let frame = wire::event(&event);
+            match self.config.profile.max_message_length {
+                Some(max) if frame.len() > max => {
+                    let text = format!("a message of {} bytes, and it reads {max}", frame.len());
+                    self.out.push_back(LinkOutput::Published(OwnVerdict { id, answer: OwnAnswer::Never { text } }));
+                }
+                _ => {
+                    self.publishing.bytes += frame.len();
+                    self.publishing.waiting.push_back((id, frame));
+                    self.touch();
+                }
+            }
         }
         self.pump_if_dirty(local, now);
     }
 
     pub(super) fn start_publishing(&mut self, now: Now) {
-        while let Some(event) = self.publishing.waiting.pop_front() {
-            self.publishing.in_flight.insert(event.id, now.mono_ms.saturating_add(ANSWER_MS));
-            self.send(wire::event(&event), None);
+        while let Some((id, frame)) = self.publishing.waiting.pop_front() {
+            let deadline = now.mono_ms.saturating_add(ANSWER_MS);
+            self.publishing.sent += 1;
+            let in_flight = InFlight { deadline, place: self.publishing.sent, bytes: frame.len() };
+            self.publishing.in_flight.insert(id, in_flight);
+            self.send(frame, None);
             self.owes(now);
         }
     }
 
     /// Takes an `OK`, if it is one to something published.
     pub(super) fn published(&mut self, id: EventId, accepted: bool, text: &str, now: Now) -> bool {
-        if self.publishing.in_flight.remove(&id).is_none() {
+        if !self.landed(&id) {
             return false;
         }
         let said = classify(SaidIn::Ok, text, None);
@@ -62,18 +93,40 @@ impl RelayLink {
         true
     }
 
+    /// An event is on its way no longer; whether it was.
+    fn landed(&mut self, id: &EventId) -> bool {
+        let Some(gone) = self.publishing.in_flight.remove(id) else { return false };
+        self.publishing.bytes = self.publishing.bytes.saturating_sub(gone.bytes);
+        true
+    }
+
+    /// The connection is gone. What was sent first and not answered may be what ended it: it is put off, so that it doesn't
+    /// come first on the next one as well. Nothing is told of the rest.
+    pub(super) fn publishing_lost(&mut self) {
+        let lost = std::mem::take(&mut self.publishing);
+        if let Some((id, _)) = lost.in_flight.into_iter().min_by_key(|(_, sent)| sent.place) {
+            let text = "the connection ended before it was answered".to_owned();
+            self.out.push_back(LinkOutput::Published(OwnVerdict { id, answer: OwnAnswer::Later { text } }));
+        }
+    }
+
     pub(super) fn publish_timeouts(&mut self, now: Now) {
-        let late: Vec<EventId> =
-            self.publishing.in_flight.iter().filter(|(_, until)| **until <= now.mono_ms).map(|(id, _)| *id).collect();
+        let late: Vec<EventId> = self
+            .publishing
+            .in_flight
+            .iter()
+            .filter(|(_, sent)| sent.deadline <= now.mono_ms)
+            .map(|(id, _)| *id)
+            .collect();
         for id in late {
-            self.publishing.in_flight.remove(&id);
+            self.landed(&id);
             let text = "it was not answered in time".to_owned();
             self.out.push_back(LinkOutput::Published(OwnVerdict { id, answer: OwnAnswer::Later { text } }));
         }
     }
 
     pub(super) fn publish_deadline(&self) -> Option<MonoMillis> {
-        self.publishing.in_flight.values().min().copied()
+        self.publishing.in_flight.values().map(|sent| sent.deadline).min()
     }
 }
 

@@ -24,7 +24,7 @@ pub use wanted::WantedIds;
 
 use crate::link::{LinkCommand, LinkNotice};
 use crate::model::{BatchReport, ConnectionStatus, HealthState, RelayUrl};
-use crate::store::{FeedPage, FeedSeq, StateWrite};
+use crate::store::{FeedPage, FeedSeq, OutboxState, StateWrite};
 use crate::strategy::RelayProfile;
 use crate::transport::{Fault, Target};
 
@@ -81,10 +81,8 @@ pub enum ManagerInput {
     /// How the outbox of an external own relay stands: to be told before every [`ManagerInput::BatchDone`], as it is then,
     /// and whenever it changes.
     Outbox {
-        /// Events in it.
-        held: u64,
-        /// Whether the own relay has said nothing yet of some of them.
-        unanswered: bool,
+        /// How it stands.
+        state: OutboxState,
         /// The head of the feed, read after that.
         feed_head: FeedSeq,
     },

@@ -49,7 +49,7 @@ pub struct OwnRelayReport {
     pub url: String,
     /// Whether it can be used.
     pub up: bool,
-    /// Why not; empty where it can.
+    /// Why not, or what doesn't go well; else empty.
     pub reason: String,
     /// Accepted events that it hasn't taken yet.
     pub held: u64,

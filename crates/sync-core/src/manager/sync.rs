@@ -9,7 +9,7 @@ use super::{
 use crate::lifecycle::{Env, RelayLife};
 use crate::model::{BatchId, ConnectionStatus, HealthState, PendingSyncIndex, RelaySyncIndex, RelayUrl};
 use crate::plan::{IndexLimits, OwnAddresses, RepoIndex, compute_changed_actions};
-use crate::store::{FeedChange, FeedPage, FeedSeq, StateWrite};
+use crate::store::{FeedChange, FeedPage, FeedSeq, OutboxState, StateWrite};
 use crate::time::{Jitter, MonoMillis, Now};
 
 /// How often a connection that is open is noted as such, in milliseconds: what a crash may cost of `last_connected`.
@@ -37,10 +37,8 @@ pub struct SyncManager {
     /// The feed's head when it was first read. Until that was folded in, what a record holds isn't known to be unwanted.
     first_head: Option<FeedSeq>,
     pub(super) first_fold_done: bool,
-    /// Events that wait for the own relay's word, where it is external.
-    held: u64,
-    /// Whether it has said nothing yet of some of them: until it has, what they make known isn't.
-    unanswered: bool,
+    /// How the outbox stands, where there is an external own relay.
+    outbox: OutboxState,
     /// The last batch that stored something, and the feed's head at its end.
     last_source: Option<(BatchId, FeedSeq)>,
 
@@ -87,8 +85,7 @@ impl SyncManager {
             waiting: None,
             first_head: None,
             first_fold_done: false,
-            held: 0,
-            unanswered: false,
+            outbox: OutboxState::default(),
             last_source: None,
             refused: false,
             told: HashSet::new(),
@@ -140,10 +137,11 @@ impl SyncManager {
             ManagerInput::LiveStored { relay, count } => {
                 self.with(&relay, now, |life, _| life.note_stored(count));
             }
-            ManagerInput::Outbox { held, unanswered, feed_head } => {
-                self.held = held;
-                if std::mem::replace(&mut self.unanswered, unanswered) && !unanswered {
-                    self.relays.values_mut().for_each(|life| life.handle_answered(feed_head));
+            ManagerInput::Outbox { state, feed_head } => {
+                self.outbox = state;
+                let open = state.oldest_open;
+                let answered = |life: &mut RelayLife| life.handle_answered(open, feed_head);
+                if self.relays.values_mut().map(answered).fold(false, |any, freed| any | freed) {
                     self.sweep(now);
                 }
             }
@@ -206,8 +204,12 @@ impl SyncManager {
         };
         let own_relay = self.config.own_relay.as_ref().and_then(|url| self.relays.get(url)).map(|life| {
             let up = life.status().is_connected();
-            let reason = if up { String::new() } else { format!("{}: {}", life.status(), life.report(now).reason) };
-            OwnRelayReport { embedded: false, url: life.url().to_string(), up, reason, held: self.held }
+            let reason = match (up, self.outbox.has_put_off) {
+                (false, _) => format!("{}: {}", life.status(), life.report(now).reason),
+                (true, true) => "it puts off some of what is published".to_owned(),
+                (true, false) => String::new(),
+            };
+            OwnRelayReport { embedded: false, url: life.url().to_string(), up, reason, held: self.outbox.held }
         });
         StatusReport { version: String::new(), at: now.unix_s, own_relay, totals, relays }
     }
@@ -407,7 +409,7 @@ impl SyncManager {
             jitter: &mut self.jitter,
             next_batch: &mut self.next_batch,
             folded: self.folded,
-            unanswered: self.unanswered,
+            outbox: self.outbox,
             now,
         };
         (&mut self.relays, env)

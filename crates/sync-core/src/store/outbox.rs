@@ -10,11 +10,18 @@ use nostr::event::{Event, EventId};
 /// put off by a clock that was set back since, and is due.
 pub const MAX_PAUSE_S: u64 = 3600;
 
+/// How often the own relay may say that it takes an event later before nothing waits for its word on it any longer.
+const PATIENCE: u32 = 4;
+
 /// An event in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRow {
     /// The event.
     pub event: Box<Event>,
+    /// Its number: rises from row to row, and outlives changes of the row. 0 for the store to give it the next.
+    pub number: u64,
+    /// Whether it was stored before it was held: it is stored again, though not accepted, where the own relay refuses it.
+    pub was_stored: bool,
     /// When it may be offered, unix seconds; 0 until it was answered once.
     pub next_at: u64,
     /// How often the own relay said that it takes it later.
@@ -25,8 +32,13 @@ pub struct HeldRow {
 
 impl HeldRow {
     /// An event that was never offered.
-    pub fn new(event: Event) -> Self {
-        Self { event: Box::new(event), next_at: 0, refusals: 0, purgatories: 0 }
+    pub fn new(event: Event, was_stored: bool) -> Self {
+        Self { event: Box::new(event), number: 0, was_stored, next_at: 0, refusals: 0, purgatories: 0 }
+    }
+
+    /// Whether the own relay has put it off for so long that its word isn't waited for.
+    pub fn is_put_off(&self) -> bool {
+        self.purgatories > 0 || self.refusals >= PATIENCE
     }
 }
 
@@ -44,15 +56,14 @@ pub struct HeldEvent {
 pub struct OutboxState {
     /// Events in it.
     pub held: u64,
+    /// The number that was given out last; 0 for none yet.
+    pub newest: u64,
+    /// The lowest number of those whose answer is waited for ([`HeldRow::is_put_off`] is not).
+    pub oldest_open: Option<u64>,
+    /// Whether some are put off.
+    pub has_put_off: bool,
     /// When the next event may be offered, unix seconds: 0 while there are events that were never answered.
     pub next_at: Option<u64>,
-}
-
-impl OutboxState {
-    /// Whether there are events that the own relay has said nothing of.
-    pub fn has_unanswered(&self) -> bool {
-        self.next_at == Some(0)
-    }
 }
 
 /// What an own relay's word on an event comes to (WIRE.md, "OK answers of an own relay").

@@ -181,7 +181,7 @@ pub trait StoreTxn {
     /// An event in the outbox.
     fn held(&self, id: &EventId) -> Result<Option<HeldRow>, StoreError>;
 
-    /// Puts an event into the outbox, or its row in place of the one with the same id.
+    /// Puts an event into the outbox, or its row in place of the one with the same id; a row without a number gets the next.
     fn put_held(&mut self, row: &HeldRow) -> Result<(), StoreError>;
 
     /// Takes an event out of the outbox.
@@ -191,8 +191,9 @@ pub trait StoreTxn {
     /// by as much as one transaction holds at most.
     fn held_before(&self) -> Result<u64, StoreError>;
 
-    /// Events in the outbox, whatever their time, at most `max`.
-    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError>;
+    /// Events in the outbox that were held before what they were accepted by was changed, at most `max`. One that is held
+    /// anew is not among them.
+    fn held_before_change(&self, max: usize) -> Result<Vec<EventId>, StoreError>;
 
     /// Ids of rows that wait for `dependency`, at most `max`. Both tiers.
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError>;

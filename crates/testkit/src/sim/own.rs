@@ -126,7 +126,7 @@ impl Sim {
         }
         let state = self.store.outbox_state().unwrap_or_default();
         let feed_head = self.store.feed_head().unwrap_or(FeedSeq::MAX);
-        self.take(ManagerInput::Outbox { held: state.held, unanswered: state.has_unanswered(), feed_head });
+        self.take(ManagerInput::Outbox { state, feed_head });
     }
 
     /// Offers what may be offered.

@@ -16,9 +16,9 @@ use sync_core::admission::AdmissionPolicy;
 use sync_core::intake::{self, IntakeConfig};
 use sync_core::model::RelayUrl;
 use sync_core::store::{
-    Beyond, EventStore, FeedChange, FeedListener, FeedPage, FeedSeq, HeldEvent, IntakeOutcome, KnownEvent, LocalSets,
-    MAX_PAUSE_S, OutboxState, OwnVerdict, PageSize, Query, RejectedRow, Reply, StateTable, StateWrite, StoreError,
-    Submission,
+    Beyond, EventStore, FeedChange, FeedListener, FeedPage, FeedSeq, HeldEvent, HeldRow, IntakeOutcome, KnownEvent,
+    LocalSets, MAX_PAUSE_S, OutboxState, OwnVerdict, PageSize, Query, RejectedRow, Reply, StateTable, StateWrite,
+    StoreError, Submission,
 };
 use sync_core::strategy::{ItemKey, SetView, VecSet, Window};
 
@@ -291,7 +291,7 @@ impl EventStore for MemoryStore {
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {
         self.sweep(now, usize::MAX)?;
         self.write(|txn, policy| match policy {
-            Some(_) => intake::take_back(txn, policy, &self.config, now, usize::MAX).map(drop),
+            Some(policy) => intake::take_back(txn, policy, &self.config, now, usize::MAX).map(drop),
             None => Ok(()),
         })?;
         let backlog = self.inner().state.backlog();
@@ -320,8 +320,14 @@ impl EventStore for MemoryStore {
 
     fn outbox_state(&self) -> Result<OutboxState, StoreError> {
         let inner = self.inner();
-        let next_at = inner.state.held.values().map(|row| row.next_at).min();
-        Ok(OutboxState { held: inner.state.held.len() as u64, next_at })
+        let held = || inner.state.held.values();
+        Ok(OutboxState {
+            held: inner.state.held.len() as u64,
+            newest: inner.state.newest_held,
+            oldest_open: held().filter(|row| !row.is_put_off()).map(|row| row.number).min(),
+            has_put_off: held().any(HeldRow::is_put_off),
+            next_at: held().map(|row| row.next_at).min(),
+        })
     }
 
     fn answer_outbox(&self, answers: Vec<OwnVerdict>, now: u64) -> Result<(), StoreError> {

@@ -38,6 +38,9 @@ pub(super) struct State {
     rejected: BTreeMap<EventId, RejectedRow>,
     waiting: BTreeMap<Dependency, BTreeSet<EventId>>,
     pub(super) held: BTreeMap<EventId, HeldRow>,
+    /// The number that was given out last in the outbox; and up to which held events are to be decided about anew.
+    pub(super) newest_held: u64,
+    pub(super) retake: u64,
     /// Rows by when the body, or without one the row itself, goes.
     due: BTreeSet<(u64, EventId)>,
     leaving: BTreeSet<(u64, EventId)>,
@@ -218,6 +221,7 @@ impl State {
         let read_for = [StateTable::Relay, StateTable::Failed, StateTable::Coverage];
         self.records.retain(|(table, _), _| !read_for.contains(table));
         self.feed.clear();
+        self.retake = self.newest_held;
         for stored in self.events.values_mut() {
             stored.accepted = None;
             stored.judged = false;

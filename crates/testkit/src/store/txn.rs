@@ -213,6 +213,12 @@ impl StoreTxn for MemoryTxn<'_> {
     }
 
     fn put_held(&mut self, row: &HeldRow) -> Result<(), StoreError> {
+        let mut row = row.clone();
+        if row.number == 0 {
+            // A number of a transaction that is taken back is not given out again: nothing minds.
+            self.state.newest_held += 1;
+            row.number = self.state.newest_held;
+        }
         let before = self.state.held.insert(row.event.id, row.clone());
         self.undo.push(Undo::Held(row.event.id, before));
         Ok(())
@@ -229,8 +235,9 @@ impl StoreTxn for MemoryTxn<'_> {
         Ok(self.held_before)
     }
 
-    fn held_ids(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
-        Ok(self.state.held.keys().take(max).copied().collect())
+    fn held_before_change(&self, max: usize) -> Result<Vec<EventId>, StoreError> {
+        let before = self.state.held.iter().filter(|(_, row)| row.number <= self.state.retake);
+        Ok(before.take(max).map(|(id, _)| *id).collect())
     }
 
     fn waiting_for(&self, dependency: &Dependency, max: usize) -> Result<Vec<EventId>, StoreError> {
