@@ -1,5 +1,6 @@
-//! grasp-sync against relays that others wrote.
+//! grasp-sync against relays and clients that others wrote.
 
 mod daemon;
+mod real;
 mod relays;
 mod there_and_back;
