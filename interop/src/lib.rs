@@ -8,6 +8,8 @@ pub mod client;
 pub mod daemon;
 pub mod events;
 pub mod moved;
+pub mod process;
 pub mod product;
+pub mod proxy;
 pub mod relays;
 pub mod table;

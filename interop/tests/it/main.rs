@@ -1,6 +1,7 @@
 //! grasp-sync against relays and clients that others wrote.
 
 mod daemon;
+mod own_relay;
 mod real;
 mod relays;
 mod there_and_back;
