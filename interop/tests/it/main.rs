@@ -1,6 +1,8 @@
 //! grasp-sync against relays and clients that others wrote.
 
 mod daemon;
+mod embedded;
+mod nostr_sdk;
 mod own_relay;
 mod real;
 mod relays;
