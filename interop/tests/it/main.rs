@@ -3,6 +3,7 @@
 mod daemon;
 mod embedded;
 mod nostr_sdk;
+mod nostr_tools;
 mod own_relay;
 mod real;
 mod relays;
