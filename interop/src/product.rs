@@ -2,21 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::relays::free_address;
-
-/// How long the daemon may take until a relay is complete.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How long it may take to stop (CONTRACT.md).
-const STOP: Duration = Duration::from_secs(5);
+use crate::events;
 
 /// The summary of `import`: `stored 2, duplicate 0, rejected 3 (malformed 1, expired 2)`.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +54,11 @@ impl Store {
         self.folder.path().join("store")
     }
 
+    /// A place for what belongs to it, such as a configuration.
+    pub(crate) fn beside(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn run<const N: usize>(&self, args: [&str; N]) -> Output {
         let store = self.path();
         let output = command().args(args).arg("--store").arg(&store).stdin(Stdio::null()).output();
@@ -80,12 +77,17 @@ impl Store {
         Imported::parse(&String::from_utf8(output.stdout).expect("UTF-8"))
     }
 
-    /// The ids of what `export` yields.
-    pub fn ids(&self) -> BTreeSet<String> {
+    /// What `export` yields, newest first.
+    pub fn export(&self) -> Vec<Value> {
         let output = self.run(["export"]);
         assert!(output.status.success(), "export: {}", output.status);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        text.lines().map(|line| crate::events::id(&serde_json::from_str(line).expect("an event"))).collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
+    }
+
+    /// The ids of what `export` yields.
+    pub fn ids(&self) -> BTreeSet<String> {
+        self.export().iter().map(events::id).collect()
     }
 
     /// `sync RELAY --direction DIRECTION --json`: its exit code and what it says of the relay.
@@ -103,88 +105,8 @@ impl Default for Store {
     }
 }
 
-/// The daemon, running.
-pub struct Daemon {
-    child: Child,
-    admin: SocketAddr,
-}
-
-impl Daemon {
-    /// `run` for a service of that domain; `relay` is where it starts from, and those in `disabled` are left alone.
-    pub fn start<'a>(store: &Store, domain: &str, relay: &str, disabled: impl Iterator<Item = &'a str>) -> Self {
-        let admin = free_address().expect("a free port");
-        let own = free_address().expect("a free port");
-        let disabled: String = disabled.map(|relay| format!("[sync.relays.{relay:?}]\ndisabled = true\n")).collect();
-        let config = format!(
-            "[service]\ndomain = [{domain:?}]\nlisten = \"{own}\"\n[store]\npath = {:?}\n[sync]\n\
-             bootstrap_relays = [{relay:?}]\nbatch_window = \"200ms\"\nsettle = \"300ms\"\n{disabled}\
-             [limits]\nallow_private_addresses = true\n[admin]\nlisten = \"{admin}\"\n",
-            store.path()
-        );
-        let file = store.folder.path().join("config.toml");
-        fs::write(&file, config).expect("writable");
-        let child = command().args([Path::new("run"), Path::new("--config"), &file]).stdin(Stdio::null()).spawn();
-        Self { child: child.expect("INTEROP_GRASP_SYNC runs"), admin }
-    }
-
-    /// Waits until the relay's history is complete, by the admin endpoint's events.
-    pub fn wait_connected(&mut self, relay: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut stream = loop {
-            match TcpStream::connect(self.admin) {
-                Ok(stream) => break stream,
-                Err(error) => {
-                    let ended = self.child.try_wait().expect("our child");
-                    assert!(ended.is_none() && Instant::now() < deadline, "no admin endpoint: {error}, {ended:?}");
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-            }
-        };
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
-        let mut last = String::new();
-        for line in BufReader::new(stream).lines() {
-            let line = line.unwrap_or_else(|error| panic!("{relay} isn't complete ({error}); last: {last}"));
-            let Some(data) = line.strip_prefix("data: ") else { continue };
-            let data: Value = serde_json::from_str(data).expect("JSON");
-            // The first event holds all relays, each later one a relay that changed.
-            let reports = data["relays"].as_array().cloned().unwrap_or_else(|| vec![data]);
-            for report in reports.iter().filter(|report| report["url"] == relay) {
-                if report["status"] == "Connected" {
-                    return;
-                }
-                last = report.to_string();
-            }
-            assert!(Instant::now() < deadline, "{relay} isn't complete; last: {last}");
-        }
-        panic!("the daemon ended its events; last: {last}");
-    }
-
-    /// SIGTERM; how it ended.
-    pub fn stop(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(killed.success());
-        let deadline = Instant::now() + STOP;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("our child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the daemon doesn't stop within {STOP:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Only where a test has failed: both fail where it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command() -> Command {
+/// The binary, with nothing of the caller's environment that would change what it says.
+pub(crate) fn command() -> Command {
     let named = std::env::var_os("INTEROP_GRASP_SYNC");
     let mut command = Command::new(named.expect("INTEROP_GRASP_SYNC names the binary: run `cargo xtask interop`"));
     command.env_remove("RUST_LOG");

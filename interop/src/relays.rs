@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nostr_lmdb::NostrLMDB;
 use nostr_relay_builder::builder::{RateLimit, RelayBuilder};
 use nostr_relay_builder::prelude::LocalRelay;
 
@@ -21,7 +22,7 @@ pub trait Relay {
     fn reconciles(&self) -> bool;
 }
 
-/// The relay of `nostr-relay-builder`: NIP-77, events in memory.
+/// The relay of `nostr-relay-builder`: NIP-77, events in memory or in LMDB.
 pub struct RelayBuilderRelay {
     relay: LocalRelay,
     url: String,
@@ -30,8 +31,18 @@ pub struct RelayBuilderRelay {
 impl RelayBuilderRelay {
     /// Starts it, without limits on how fast one may write.
     pub async fn start() -> Self {
+        Self::run(RelayBuilder::default().addr(Ipv4Addr::LOCALHOST.into())).await
+    }
+
+    /// The same at this address, its events in an LMDB environment in `folder`.
+    pub async fn start_at(address: SocketAddr, folder: &Path) -> Self {
+        let events = NostrLMDB::open(folder).expect("an LMDB environment");
+        Self::run(RelayBuilder::default().addr(address.ip()).port(address.port()).database(events)).await
+    }
+
+    async fn run(builder: RelayBuilder) -> Self {
         let limits = RateLimit { max_reqs: 500, notes_per_minute: u32::MAX };
-        let relay = LocalRelay::new(RelayBuilder::default().addr(Ipv4Addr::LOCALHOST.into()).rate_limit(limits));
+        let relay = LocalRelay::new(builder.rate_limit(limits));
         relay.run().await.expect("nostr-relay-builder listens");
         let url = relay.url().await.to_string().trim_end_matches('/').to_owned();
         Self { relay, url }
@@ -64,7 +75,11 @@ pub struct RsRelay {
 impl RsRelay {
     /// Starts it with its defaults, its database in `folder`.
     pub fn start(folder: &Path) -> Self {
-        let address = free_address().expect("a free port");
+        Self::start_at(free_address().expect("a free port"), folder)
+    }
+
+    /// The same at this address.
+    pub fn start_at(address: SocketAddr, folder: &Path) -> Self {
         let mut settings = nostr_rs_relay::config::Settings::default();
         settings.network.address = address.ip().to_string();
         settings.network.port = address.port();

@@ -1,5 +1,5 @@
 //! `cargo xtask interop`: builds the product, then runs the tests of `interop/`, which is a workspace of its own: the
-//! relays there are old, heavy or unmaintained, and must not reach the product's lock file.
+//! relays and clients there are old, heavy or unmaintained, and must not reach the product's lock file.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

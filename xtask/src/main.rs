@@ -36,7 +36,7 @@ enum Chore {
     },
     /// Measurements of the release build, as a table with the machine they were made on
     Bench(bench::Options),
-    /// Tests against relays that others wrote, in a workspace of their own
+    /// Tests against relays and clients that others wrote, in a workspace of their own
     Interop {
         /// Handed to the test binary, such as a part of a test's name
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use interop::client::Client;
+use interop::daemon::Daemon;
 use interop::events;
 use interop::moved::moved;
-use interop::product::{Daemon, Store};
+use interop::product::Store;
 use interop::relays::{Relay, RelayBuilderRelay, RsRelay};
 use interop::table;
 use serde_json::Value;
@@ -15,40 +16,10 @@ use sync_core::model::RelayUrl;
 use tempfile::TempDir;
 use testkit::world;
 
-/// The service that most of the announcements list.
-const DOMAIN: &str = "relay.ngit.dev";
+use crate::real::{DOMAIN, disabled, out_there, publish, real};
+
 /// Another relay that they list: the one that is to be found takes its place.
 const LISTED: &str = "wss://gitnostr.com";
-
-/// The git events, and everything that tags a repository: each once, oldest first.
-fn real() -> Option<Vec<Value>> {
-    let files = [events::data("nip34-git.jsonl")?, events::data("nip34.jsonl.gz")?];
-    let all = files.iter().flat_map(|file| events::read(file));
-    let mut all: Vec<_> =
-        all.map(|event| (events::id(&event), event)).collect::<BTreeMap<_, _>>().into_values().collect();
-    all.sort_by_key(|event| event["created_at"].as_u64());
-    Some(all)
-}
-
-/// Puts events on a relay; what it refuses, by id, with its words.
-async fn publish<'a>(relay: &dyn Relay, events: impl IntoIterator<Item = &'a Value>) -> BTreeMap<String, String> {
-    let mut client = Client::connect(&relay.url()).await;
-    let mut refused = BTreeMap::new();
-    for event in events {
-        if let (false, words) = client.publish(event).await {
-            refused.insert(events::id(event), words);
-        }
-    }
-    refused
-}
-
-/// The relays out there that the events list: none of them may be connected to.
-fn out_there(all: &[Value], here: &[RelayUrl]) -> BTreeSet<RelayUrl> {
-    let tags = all.iter().filter_map(|event| event["tags"].as_array()).flatten().filter_map(Value::as_array);
-    let listed = tags.filter(|tag| tag.first().is_some_and(|name| name == "relays")).flatten();
-    let listed = listed.filter_map(Value::as_str).filter_map(|url| RelayUrl::parse(url).ok());
-    listed.filter(|url| !here.contains(url)).collect()
-}
 
 /// Puts `all` on the relay `whole`, runs the daemon from the relay `first` until `whole` is complete, and compares.
 async fn mirrors(first: &dyn Relay, whole: &dyn Relay, title: &str, all: &[Value]) {
@@ -66,7 +37,8 @@ async fn mirrors(first: &dyn Relay, whole: &dyn Relay, title: &str, all: &[Value
 
     let store = Store::new();
     let others = out_there(all, &[first.clone(), whole.clone()]);
-    let mut daemon = Daemon::start(&store, DOMAIN, first.as_str(), others.iter().map(RelayUrl::as_str));
+    let quick = "sync.batch_window = \"200ms\"\nsync.settle = \"300ms\"\n";
+    let daemon = Daemon::start(&store, DOMAIN, &[first.as_str()], &format!("{quick}{}", disabled(&others)));
     daemon.wait_connected(whole.as_str());
     assert_eq!(daemon.stop().code(), Some(0));
     let held = store.ids();

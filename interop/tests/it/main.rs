@@ -1,5 +1,10 @@
-//! grasp-sync against relays that others wrote.
+//! grasp-sync against relays and clients that others wrote.
 
 mod daemon;
+mod embedded;
+mod nostr_sdk;
+mod nostr_tools;
+mod own_relay;
+mod real;
 mod relays;
 mod there_and_back;
