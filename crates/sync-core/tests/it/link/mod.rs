@@ -6,6 +6,7 @@ mod bounds;
 mod hostile;
 mod live;
 mod probing;
+mod publishing;
 mod silence;
 mod transfer;
 mod waiting;
@@ -21,7 +22,7 @@ use sync_core::link::{Checked, LinkCommand, LinkConfig, LinkNotice, LinkOutput, 
 use sync_core::model::{
     BatchReason, BatchReport, BatchRequest, FailureReason, Layer, PendingItems, RelayUrl, SyncMethod,
 };
-use sync_core::store::{IntakeOutcome, KnownEvent, LocalSets, StoreError};
+use sync_core::store::{IntakeOutcome, KnownEvent, LocalSets, OwnVerdict, StoreError};
 use sync_core::strategy::{
     CheckVerdict, Direction, Input, Message, Output, ProtocolError, RelayProfile, SessionHints, SessionOutcome,
     SessionRequest, SetView, StrategyDescriptor, Suitability, SyncSession, SyncStrategy, VecSet, Window,
@@ -164,6 +165,8 @@ pub(crate) struct Bench {
     pub(crate) store_error: Option<StoreError>,
     /// Why the link wants the connection closed.
     pub(crate) closed: Option<Fault>,
+    /// What was said of what was published.
+    pub(crate) verdicts: Vec<OwnVerdict>,
 }
 
 impl Bench {
@@ -205,6 +208,7 @@ impl Bench {
             hold: None,
             store_error: None,
             closed: None,
+            verdicts: Vec::new(),
         }
     }
 
@@ -297,6 +301,7 @@ impl Bench {
                 LinkOutput::BatchDone(report) => self.reports.push(*report),
                 LinkOutput::Notice(LinkNotice::Heard { at }) => self.heard.push(at),
                 LinkOutput::Notice(notice) => self.notices.push(notice),
+                LinkOutput::Published(verdict) => self.verdicts.push(verdict),
                 LinkOutput::Close(fault) => self.closed = Some(fault),
                 LinkOutput::Persist(_) => {}
                 other => panic!("unexpected {other:?}"),
