@@ -12,6 +12,7 @@
 mod clock;
 mod config;
 mod connection;
+mod filters;
 mod http;
 mod info;
 mod live;
