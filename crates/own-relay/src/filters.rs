@@ -8,6 +8,8 @@ use crate::config::RelayLimits;
 
 /// Bytes of a filter's JSON for each value that it may hold; an id with its quotes and comma has 67.
 const BYTES_PER_VALUE: usize = 100;
+/// Looking through contents costs a client nothing and the relay much.
+const NO_SEARCH: &str = "unsupported: search (NIP-50) is not offered here";
 
 /// Why filters are not taken.
 pub(crate) struct BadFilters {
@@ -36,7 +38,11 @@ pub(crate) fn read_filters(parts: &[&RawValue], more: bool, limits: &RelayLimits
     let mut filters = Vec::with_capacity(parts.len());
     for part in parts {
         let filter = read_filter(part.get());
-        filters.push(filter.map_err(|error| BadFilters { reason: format!("invalid: {error}"), limit: None })?);
+        let filter = filter.map_err(|error| BadFilters { reason: format!("invalid: {error}"), limit: None })?;
+        if filter.search.as_ref().is_some_and(|text| !text.is_empty()) {
+            return Err(BadFilters { reason: NO_SEARCH.to_owned(), limit: None });
+        }
+        filters.push(filter);
     }
     if filters.iter().map(values_of).sum::<usize>() > limits.max_filter_values {
         return Err(too_large());
@@ -57,5 +63,4 @@ fn values_of(filter: &Filter) -> usize {
         + filter.authors.as_ref().map_or(0, |set| set.len())
         + filter.kinds.as_ref().map_or(0, |set| set.len())
         + filter.generic_tags.values().map(|set| set.len()).sum::<usize>()
-        + filter.search.as_ref().map_or(0, |text| text.len() / BYTES_PER_VALUE)
 }
