@@ -41,6 +41,9 @@ pub struct RelayLimits {
     pub max_filters: usize,
     /// Ids, authors, kinds and tag values in the filters of one message, all together. Default 5,000.
     pub max_filter_values: usize,
+    /// Pairs of an author and a kind that the filters of one message ask for, all together; a filter without either
+    /// counts as one of it. Default 10,000.
+    pub max_filter_combinations: usize,
     /// Stored events that one filter may contribute, whatever it asks for. Default 100,000.
     pub max_limit: usize,
     /// COUNTs of one connection that wait for their answer. Default 16.
@@ -86,6 +89,7 @@ impl Default for RelayLimits {
             max_subscriptions: 256,
             max_filters: 32,
             max_filter_values: 5_000,
+            max_filter_combinations: 10_000,
             max_limit: 100_000,
             max_counts: 16,
             max_count: 1_000_000,
