@@ -54,6 +54,8 @@ pub struct RelayLimits {
     pub max_reconciliations: usize,
     /// Events of one reconciliation; told to the client where it asks for more. Default 1,000,000, of 40 bytes each.
     pub max_reconciliation_items: u64,
+    /// Events of all reconciliations of one connection. Default 2,000,000, so that one client leaves room for others.
+    pub max_connection_reconciliation_items: u64,
     /// Events of all reconciliations of all connections. Default 8,000,000, of 40 bytes each.
     pub max_all_reconciliation_items: u64,
     /// How long a reconciliation is kept for a client that says nothing about it. Default 5 min.
@@ -95,6 +97,7 @@ impl Default for RelayLimits {
             max_count: 1_000_000,
             max_reconciliations: 16,
             max_reconciliation_items: 1_000_000,
+            max_connection_reconciliation_items: 2_000_000,
             max_all_reconciliation_items: 8_000_000,
             reconciliation_idle: Duration::from_secs(300),
             max_pending_events: 64,

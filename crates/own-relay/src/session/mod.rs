@@ -16,12 +16,13 @@ use sync_core::store::{FeedSeq, Query};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::budget::Budgets;
 use crate::clock::unix_seconds;
 use crate::config::RelayLimits;
 use crate::live::LiveEvent;
 use crate::message::{self, ClientMessage};
 use crate::publish::Verdict;
-use crate::work::{Counting, Done, HeldIds, Work};
+use crate::work::{Counting, Done, Work};
 
 use reconciliations::Reconciliations;
 use subscriptions::Subscriptions;
@@ -80,10 +81,12 @@ pub(crate) enum Received {
 }
 
 impl Session {
-    pub(crate) fn new(limits: RelayLimits, held: Arc<HeldIds>) -> Self {
+    /// A connection's part of what all may hold.
+    pub(crate) fn new(limits: RelayLimits, all: &Budgets) -> Self {
+        let budgets = all.of_connection(&limits);
         Self {
             subscriptions: Subscriptions::default(),
-            reconciliations: Reconciliations::new(held),
+            reconciliations: Reconciliations::new(budgets.ids),
             counts: 0,
             catching_up: CatchingUp::No,
             work: VecDeque::new(),

@@ -12,9 +12,10 @@ use testkit::world::{keys, sign};
 use tokio::time::Instant;
 
 use super::{Received, Session};
+use crate::budget::Budgets;
 use crate::config::RelayLimits;
 use crate::live::LiveEvent;
-use crate::work::{Context, HeldIds};
+use crate::work::Context;
 
 const NOW: u64 = 1_700_000_000;
 
@@ -26,7 +27,7 @@ fn event(number: u64) -> Event {
 struct Bench {
     session: Session,
     context: Context,
-    held: Arc<HeldIds>,
+    budgets: Budgets,
     now: Instant,
 }
 
@@ -35,14 +36,10 @@ impl Bench {
         let store = MemoryStore::new(None, IntakeConfig::default());
         let submission = Submission { events: (0..events).map(event).collect(), now: NOW, ..Submission::default() };
         store.submit(submission, Box::new(|answer| assert!(answer.is_ok()))).expect("stored");
-        let held = Arc::new(HeldIds::default());
-        let context = Context {
-            store: Arc::new(store),
-            page: PageSize { events: 2, bytes: usize::MAX },
-            max_items: 1_000,
-            max_all_items: 1_000,
-        };
-        Self { session: Session::new(limits, Arc::clone(&held)), context, held, now: Instant::now() }
+        let budgets = Budgets::of_all(&limits);
+        let context =
+            Context { store: Arc::new(store), page: PageSize { events: 2, bytes: usize::MAX }, max_items: 1_000 };
+        Self { session: Session::new(limits, &budgets), context, budgets, now: Instant::now() }
     }
 
     fn receive(&mut self, text: &str) -> Received {
@@ -164,7 +161,7 @@ fn reconciliations_are_answered_in_order_and_bounded() {
     }
     assert_eq!(bench.said(), ["NEG-ERR a"], "one is answered, four may wait");
     assert!(!bench.work());
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(0)");
+    assert_eq!(bench.budgets.ids.held(), 0);
 }
 
 #[test]
@@ -174,12 +171,43 @@ fn what_is_idle_is_forgotten_and_its_ids_with_it() {
     bench.receive(r#"["NEG-OPEN","a",{},"61"]"#);
     assert!(bench.work());
     bench.said();
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(3)");
+    assert_eq!(bench.budgets.ids.held(), 3);
     bench.session.tick(bench.now + Duration::from_secs(9));
     assert_eq!(bench.said(), Vec::<String>::new());
     bench.session.tick(bench.now + Duration::from_secs(10));
     assert_eq!(bench.said(), ["NEG-ERR a"]);
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(0)");
+    assert_eq!(bench.budgets.ids.held(), 0);
+}
+
+#[test]
+fn the_ids_of_a_connection_are_bounded_together() {
+    let limits = RelayLimits { max_connection_reconciliation_items: 7, ..RelayLimits::default() };
+    let mut bench = Bench::new(3, limits);
+    for id in ["a", "b", "c"] {
+        bench.receive(&format!(r#"["NEG-OPEN","{id}",{{}},"61"]"#));
+    }
+    while bench.work() {}
+    let out = bench.session.take_out();
+    let refused = r#"["NEG-ERR","c","error: too many concurrent NEG requests, try again later"]"#;
+    assert_eq!(out.frames.iter().filter(|frame| frame.starts_with("[\"NEG-MSG\"")).count(), 2);
+    assert_eq!(out.frames.back().map(|frame| frame.as_str()), Some(refused));
+    assert_eq!(out.limits, ["max_connection_reconciliation_items"]);
+    assert_eq!(bench.budgets.ids.held(), 6);
+    // What is closed makes room, and others have theirs.
+    bench.receive(r#"["NEG-CLOSE","a"]"#);
+    bench.receive(r#"["NEG-OPEN","c",{},"61"]"#);
+    assert!(bench.work());
+    assert_eq!(bench.said(), ["NEG-MSG c"]);
+    let mut other = Session::new(limits, &bench.budgets);
+    std::mem::swap(&mut bench.session, &mut other);
+    for id in ["a", "b"] {
+        bench.receive(&format!(r#"["NEG-OPEN","{id}",{{}},"61"]"#));
+        assert!(bench.work());
+        assert_eq!(bench.said(), [format!("NEG-MSG {id}")]);
+    }
+    assert_eq!(bench.budgets.ids.held(), 12);
+    drop(other);
+    assert_eq!(bench.budgets.ids.held(), 6, "a connection that ends gives back what it held");
 }
 
 #[test]
