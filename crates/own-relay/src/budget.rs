@@ -10,7 +10,7 @@ use crate::config::RelayLimits;
 pub(crate) struct Budget {
     held: AtomicU64,
     max: u64,
-    /// The name of the bound.
+    /// The name of this bound.
     limit: &'static str,
     within: Option<Arc<Budget>>,
 }
@@ -62,12 +62,22 @@ impl Held {
         Self { budget: Arc::clone(budget), own: 0 }
     }
 
+    /// As much of `budget`.
+    ///
+    /// # Errors
+    /// The name of the bound that is in the way.
+    pub(crate) fn of(budget: &Arc<Budget>, amount: u64) -> Result<Self, &'static str> {
+        let mut held = Self::nothing(budget);
+        held.grow(amount)?;
+        Ok(held)
+    }
+
     /// How much it is.
     pub(crate) fn own(&self) -> u64 {
         self.own
     }
 
-    /// Holds more, or what it held before.
+    /// Holds so much more; or, where that fails, what it held before.
     ///
     /// # Errors
     /// The name of the bound that is in the way.
@@ -89,17 +99,25 @@ impl Drop for Held {
 pub(crate) struct Budgets {
     /// Ids in reconciliations.
     pub(crate) ids: Arc<Budget>,
+    /// Bytes of the filters of subscriptions.
+    pub(crate) filter_bytes: Arc<Budget>,
 }
 
 impl Budgets {
     /// Those of all connections together.
     pub(crate) fn of_all(limits: &RelayLimits) -> Self {
-        Self { ids: Budget::new("max_all_reconciliation_items", limits.max_all_reconciliation_items) }
+        Self {
+            ids: Budget::new("max_all_reconciliation_items", limits.max_all_reconciliation_items),
+            filter_bytes: Budget::new("max_all_filter_bytes", limits.max_all_filter_bytes),
+        }
     }
 
     /// Those of a new connection, each a part of one of these.
     pub(crate) fn of_connection(&self, limits: &RelayLimits) -> Self {
-        Self { ids: self.ids.part("max_connection_reconciliation_items", limits.max_connection_reconciliation_items) }
+        Self {
+            ids: self.ids.part("max_connection_reconciliation_items", limits.max_connection_reconciliation_items),
+            filter_bytes: self.filter_bytes.part("max_filter_bytes", limits.max_filter_bytes),
+        }
     }
 }
 

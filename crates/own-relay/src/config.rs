@@ -37,6 +37,10 @@ pub struct RelayLimits {
     pub header_timeout: Duration,
     /// Subscriptions of one connection. Default 256.
     pub max_subscriptions: usize,
+    /// Bytes of the REQs of one connection's open subscriptions, which is about what their filters take. Default 1 MiB.
+    pub max_filter_bytes: u64,
+    /// Those of all connections together. Default 256 MiB.
+    pub max_all_filter_bytes: u64,
     /// Filters of one REQ or COUNT. Default 32.
     pub max_filters: usize,
     /// Ids, authors, kinds and tag values in the filters of one message, all together. Default 5,000.
@@ -89,6 +93,8 @@ impl Default for RelayLimits {
             max_connections: 4_096,
             header_timeout: Duration::from_secs(5),
             max_subscriptions: 256,
+            max_filter_bytes: 1 << 20,
+            max_all_filter_bytes: 256 << 20,
             max_filters: 32,
             max_filter_values: 5_000,
             max_filter_combinations: 10_000,

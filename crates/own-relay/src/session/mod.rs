@@ -85,7 +85,7 @@ impl Session {
     pub(crate) fn new(limits: RelayLimits, all: &Budgets) -> Self {
         let budgets = all.of_connection(&limits);
         Self {
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(budgets.filter_bytes),
             reconciliations: Reconciliations::new(budgets.ids),
             counts: 0,
             catching_up: CatchingUp::No,
@@ -124,7 +124,7 @@ impl Session {
         self.bad_messages = 0;
         match message {
             ClientMessage::Event(_) => {}
-            ClientMessage::Req { id, filters } => self.subscribe(id, filters, head),
+            ClientMessage::Req { id, filters } => self.subscribe(id, filters, text.len(), head),
             ClientMessage::Count { id, filters } => self.count(id, filters),
             ClientMessage::Close { id } => self.unsubscribe(&id),
             ClientMessage::NegOpen { id, filter, message } => self.open_reconciliation(id, *filter, message, now),

@@ -211,6 +211,46 @@ fn the_ids_of_a_connection_are_bounded_together() {
 }
 
 #[test]
+fn the_filters_of_subscriptions_take_no_more_than_their_bytes() {
+    let limits = RelayLimits { max_filter_bytes: 100, max_all_filter_bytes: 150, ..RelayLimits::default() };
+    let mut bench = Bench::new(0, limits);
+    let req = |id: &str, bytes: usize| {
+        let req = format!(r##"["REQ","{id}",{{"limit":0,"#t":["x"]}}]"##);
+        let more = "x".repeat(bytes.checked_sub(req.len()).expect("long enough"));
+        req.replace("\"x\"", &format!("\"x{more}\""))
+    };
+    let ask = |session: &mut Session, text: &str| {
+        session.receive(text, 0, bench.now);
+        let mut out = session.take_out();
+        (out.frames.pop_front().expect("an answer").to_string(), out.limits)
+    };
+    let open = |id: &str| (format!(r#"["EOSE","{id}"]"#), Vec::new());
+    let refused = |id: &str, limit: &'static str, why: &str| {
+        (format!(r#"["CLOSED","{id}","error: too many subscriptions, {why} bytes"]"#), vec![limit])
+    };
+    let own = |id: &str| refused(id, "max_filter_bytes", "their filters take more than 100");
+    let all = &bench.budgets.filter_bytes;
+    let one = &mut bench.session;
+    assert_eq!(ask(one, &req("a", 60)), open("a"));
+    assert_eq!(ask(one, &req("b", 41)), own("b"));
+    assert_eq!(ask(one, &req("b", 40)), open("b"));
+    // The one that is replaced makes room, or is closed.
+    assert_eq!(ask(one, &req("a", 50)), open("a"));
+    assert_eq!(all.held(), 90);
+    assert_eq!(ask(one, &req("a", 61)), own("a"));
+    assert_eq!(all.held(), 40);
+    one.receive(r#"["CLOSE","b"]"#, 0, bench.now);
+    assert_eq!(all.held(), 0, "what is closed makes room");
+    assert_eq!(ask(one, &req("a", 100)), open("a"));
+    let mut other = Session::new(limits, &bench.budgets);
+    let of_all = refused("a", "max_all_filter_bytes", "the filters of all clients take more than 150");
+    assert_eq!(ask(&mut other, &req("a", 51)), of_all);
+    assert_eq!(ask(&mut other, &req("a", 50)), open("a"));
+    drop(other);
+    assert_eq!(all.held(), 100, "a connection that ends gives back what it held");
+}
+
+#[test]
 fn nonsense_is_counted_until_something_makes_sense() {
     let mut bench = Bench::new(0, RelayLimits { max_bad_messages: 2, ..RelayLimits::default() });
     for _ in 0..2 {
