@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -156,7 +156,12 @@ impl Connection {
                     self.publishing = None;
                     verdicts.ok_or(End::Failed).and_then(|verdicts| self.published(&verdicts))
                 }
-                Next::Live => place.map_or(Ok(()), |place| self.tell(place, head)),
+                Next::Live => {
+                    let told = place.map_or(Ok(()), |place| self.tell(place, head));
+                    // Where none of them is for this client, nothing else here would wait.
+                    yield_now().await;
+                    told
+                }
                 Next::Moved => Ok(()),
                 Next::Tick => self.ticked(),
             };

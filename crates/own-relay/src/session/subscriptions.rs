@@ -18,6 +18,9 @@ use crate::work::{Stored, Work};
 
 /// Bytes of live events that are told at a time: an event that many subscriptions ask for is many frames.
 const LIVE_BYTES: usize = 512 << 10;
+/// Filters that live events are held against at a time, and then those of one more event: whoever asks for much with
+/// many filters is told in more turns.
+const LIVE_MATCHES: usize = 20_000;
 
 /// The open subscriptions of a connection.
 pub(super) struct Subscriptions {
@@ -81,7 +84,7 @@ impl Subscriptions {
     pub(super) fn tell(&mut self, from: FeedSeq, events: &[Arc<LiveEvent>], upto: FeedSeq, now: u64, out: &mut Out) {
         let Self { open, kinds, .. } = self;
         let kinds = kinds.get_or_insert_with(|| Kinds::of(open.values().flat_map(|open| &open.matchers)));
-        let (mut upto, mut bytes) = (upto, 0);
+        let (mut upto, mut bytes, mut matches) = (upto, 0, 0);
         for event in events {
             if !kinds.contain(event.event.kind.as_u16()) || event.is_expired(now) {
                 continue;
@@ -89,7 +92,7 @@ impl Subscriptions {
             for subscription in open.values() {
                 // Those further behind than these events reach are told first what they lack.
                 if subscription.place.is_some_and(|place| (from..event.seq).contains(&place))
-                    && subscription.matchers.iter().any(|matcher| matcher.matches(event))
+                    && subscription.matchers.iter().inspect(|_| matches += 1).any(|matcher| matcher.matches(event))
                 {
                     let frame = message::event(&subscription.quoted, &event.json);
                     bytes += frame.len();
@@ -97,7 +100,7 @@ impl Subscriptions {
                     out.events += 1;
                 }
             }
-            if bytes >= LIVE_BYTES {
+            if bytes >= LIVE_BYTES || matches >= LIVE_MATCHES {
                 upto = event.seq;
                 break;
             }

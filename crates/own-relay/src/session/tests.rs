@@ -144,6 +144,27 @@ fn much_is_told_in_parts() {
 }
 
 #[test]
+fn many_filters_are_held_against_live_events_in_parts() {
+    let mut bench = Bench::new(0, RelayLimits::default());
+    // None of these matches, so that every one is looked at; the last does.
+    let filters = [r#"{"limit":0,"kinds":[1],"until":1}"#; 31].join(",");
+    for id in 0..100 {
+        bench.receive(&format!(r#"["REQ","{id}",{filters},{{"limit":0,"kinds":[1]}}]"#));
+    }
+    bench.said();
+    let events: Vec<_> = (1..=20).map(|seq| Arc::new(LiveEvent::new(seq, Arc::new(event(seq))))).collect();
+    let (mut told, mut places) = (0, Vec::new());
+    while let Some(place) = bench.session.live_place().filter(|place| *place < 20) {
+        let first = events.partition_point(|event| event.seq <= place);
+        bench.session.tell(place, &events[first..], 20, NOW);
+        told += bench.said().len();
+        places.extend(bench.session.live_place());
+    }
+    assert_eq!(told, 2_000, "everybody is told everything, once");
+    assert_eq!(places, [7, 14, 20], "3,200 filters an event");
+}
+
+#[test]
 fn reconciliations_are_answered_in_order_and_bounded() {
     let mut bench = Bench::new(3, RelayLimits::default());
     bench.receive(r#"["NEG-OPEN","a",{},"61"]"#);
