@@ -37,10 +37,17 @@ pub struct RelayLimits {
     pub header_timeout: Duration,
     /// Subscriptions of one connection. Default 256.
     pub max_subscriptions: usize,
+    /// Bytes of the REQs of one connection's open subscriptions, which is about what their filters take. Default 1 MiB.
+    pub max_filter_bytes: u64,
+    /// Those of all connections together. Default 256 MiB.
+    pub max_all_filter_bytes: u64,
     /// Filters of one REQ or COUNT. Default 32.
     pub max_filters: usize,
     /// Ids, authors, kinds and tag values in the filters of one message, all together. Default 5,000.
     pub max_filter_values: usize,
+    /// Pairs of an author and a kind that the filters of one message ask for, all together; a filter without either
+    /// counts as one of it. Default 10,000.
+    pub max_filter_combinations: usize,
     /// Stored events that one filter may contribute, whatever it asks for. Default 100,000.
     pub max_limit: usize,
     /// COUNTs of one connection that wait for their answer. Default 16.
@@ -51,6 +58,8 @@ pub struct RelayLimits {
     pub max_reconciliations: usize,
     /// Events of one reconciliation; told to the client where it asks for more. Default 1,000,000, of 40 bytes each.
     pub max_reconciliation_items: u64,
+    /// Events of all reconciliations of one connection. Default 2,000,000, so that one client leaves room for others.
+    pub max_connection_reconciliation_items: u64,
     /// Events of all reconciliations of all connections. Default 8,000,000, of 40 bytes each.
     pub max_all_reconciliation_items: u64,
     /// How long a reconciliation is kept for a client that says nothing about it. Default 5 min.
@@ -84,13 +93,17 @@ impl Default for RelayLimits {
             max_connections: 4_096,
             header_timeout: Duration::from_secs(5),
             max_subscriptions: 256,
+            max_filter_bytes: 1 << 20,
+            max_all_filter_bytes: 256 << 20,
             max_filters: 32,
             max_filter_values: 5_000,
+            max_filter_combinations: 10_000,
             max_limit: 100_000,
             max_counts: 16,
             max_count: 1_000_000,
             max_reconciliations: 16,
             max_reconciliation_items: 1_000_000,
+            max_connection_reconciliation_items: 2_000_000,
             max_all_reconciliation_items: 8_000_000,
             reconciliation_idle: Duration::from_secs(300),
             max_pending_events: 64,

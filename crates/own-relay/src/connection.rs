@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -22,13 +22,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budgets;
 use crate::clock::unix_seconds;
 use crate::config::{Observe, RelayConfig};
 use crate::live::{Ring, Taken};
 use crate::publish::{Publisher, Verdict};
 use crate::session::{Out, Received, Session};
 use crate::socket::Written;
-use crate::work::{Context, Done, HeldIds, Work};
+use crate::work::{Context, Done, Work};
 
 /// Live events taken from the ring at a time.
 const LIVE_EVENTS: usize = 256;
@@ -47,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) ring: Arc<Ring>,
-    pub(crate) held: Arc<HeldIds>,
+    pub(crate) budgets: Budgets,
     /// Places on blocking threads, in the order of asking.
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) publishes: Arc<Semaphore>,
@@ -73,7 +74,7 @@ enum End {
 pub(crate) async fn run(socket: Socket, written: Written, shared: Arc<Shared>) {
     let now = Instant::now();
     let mut connection = Connection {
-        session: Session::new(shared.config.limits, Arc::clone(&shared.held)),
+        session: Session::new(shared.config.limits, &shared.budgets),
         socket,
         written,
         working: None,
@@ -155,7 +156,12 @@ impl Connection {
                     self.publishing = None;
                     verdicts.ok_or(End::Failed).and_then(|verdicts| self.published(&verdicts))
                 }
-                Next::Live => place.map_or(Ok(()), |place| self.tell(place, head)),
+                Next::Live => {
+                    let told = place.map_or(Ok(()), |place| self.tell(place, head));
+                    // Where none of them is for this client, nothing else here would wait.
+                    yield_now().await;
+                    told
+                }
                 Next::Moved => Ok(()),
                 Next::Tick => self.ticked(),
             };

@@ -9,9 +9,11 @@
 //! connection and a few at a time for all, and never while it waits for a client. What is accepted is kept for a while in
 //! one ring that all connections read from, each at its own pace (`live`).
 
+mod budget;
 mod clock;
 mod config;
 mod connection;
+mod filters;
 mod http;
 mod info;
 mod live;

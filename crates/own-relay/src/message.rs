@@ -8,9 +8,8 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::config::{MAX_SUBSCRIPTION_ID, RelayLimits};
+use crate::filters::{BadFilters, read_filters};
 
-/// Bytes of a filter's JSON for each value that it may hold; an id with its quotes and comma has 67.
-const BYTES_PER_VALUE: usize = 100;
 /// The elements of a message that are looked at, beyond its filters: name, id, and a message.
 const MORE_PARTS: usize = 4;
 
@@ -161,12 +160,6 @@ fn not_hex(id: &str) -> Unreadable {
     Unreadable::new(neg_err(id, "PROTOCOL-ERROR: the message is not hex", None))
 }
 
-/// Why filters are not taken.
-struct BadFilters {
-    reason: String,
-    limit: Option<&'static str>,
-}
-
 impl BadFilters {
     fn closes(self, id: &str) -> Unreadable {
         Unreadable { answer: closed(id, &self.reason), limit: self.limit }
@@ -175,34 +168,6 @@ impl BadFilters {
     fn ends(self, id: &str) -> Unreadable {
         Unreadable { answer: neg_err(id, &self.reason, None), limit: self.limit }
     }
-}
-
-fn read_filters(parts: &[&RawValue], more: bool, limits: &RelayLimits) -> Result<Vec<Filter>, BadFilters> {
-    if parts.is_empty() {
-        return Err(BadFilters { reason: "invalid: no filter".to_owned(), limit: None });
-    }
-    if more || parts.len() > limits.max_filters {
-        let reason = format!("error: too many filters, at most {} are taken", limits.max_filters);
-        return Err(BadFilters { reason, limit: Some("max_filters") });
-    }
-    let too_large = || BadFilters {
-        reason: format!("invalid: the filters are too large, at most {} values are taken", limits.max_filter_values),
-        limit: Some("max_filter_values"),
-    };
-    // Before it is read: what can't be small enough isn't worth reading.
-    let bytes: usize = parts.iter().map(|part| part.get().len()).sum();
-    if bytes > limits.max_filter_values.saturating_mul(BYTES_PER_VALUE).saturating_add(4096) {
-        return Err(too_large());
-    }
-    let mut filters = Vec::with_capacity(parts.len());
-    for part in parts {
-        let filter = read_filter(part.get());
-        filters.push(filter.map_err(|error| BadFilters { reason: format!("invalid: {error}"), limit: None })?);
-    }
-    if filters.iter().map(values_of).sum::<usize>() > limits.max_filter_values {
-        return Err(too_large());
-    }
-    Ok(filters)
 }
 
 /// One filter, or an array of one, which some clients send.
@@ -216,22 +181,6 @@ fn read_neg_filter(value: &RawValue, limits: &RelayLimits) -> Result<Filter, Bad
         None => read_filters(&[value], false, limits)?,
     };
     filters.into_iter().next().ok_or(BadFilters { reason: "invalid: no filter".to_owned(), limit: None })
-}
-
-fn read_filter(json: &str) -> Result<Filter, serde_json::Error> {
-    // The reader would take an array of the fields, too, which is no filter.
-    if !json.starts_with('{') {
-        return Err(serde_json::Error::custom("a filter is an object"));
-    }
-    serde_json::from_str(json)
-}
-
-fn values_of(filter: &Filter) -> usize {
-    filter.ids.as_ref().map_or(0, |set| set.len())
-        + filter.authors.as_ref().map_or(0, |set| set.len())
-        + filter.kinds.as_ref().map_or(0, |set| set.len())
-        + filter.generic_tags.values().map(|set| set.len()).sum::<usize>()
-        + filter.search.as_ref().map_or(0, |text| text.len() / BYTES_PER_VALUE)
 }
 
 pub(crate) fn quoted(text: &str) -> String {
@@ -322,6 +271,7 @@ mod tests {
             (r#"["EVENT",{"id":1}]"#, "Event"),
             (r#" ["REQ","a",{"kinds":[1]},{}] "#, "Req"),
             (r#"["COUNT","a",{}]"#, "Count"),
+            (r#"["REQ","a",{"search":""}]"#, "Req"),
             (r#"["CLOSE","a"]"#, "Close"),
             (r#"["NEG-OPEN","a",{},"61"]"#, "NegOpen"),
             (r#"["NEG-OPEN","a",[{}],"61"]"#, "NegOpen"),
@@ -351,6 +301,10 @@ mod tests {
             (r#"["REQ","a",[]]"#.to_owned(), "[\"CLOSED\",\"a\",\"invalid: a filter is an object"),
             (r#"["REQ","a",{"ids":["ab"]}]"#.to_owned(), "[\"CLOSED\",\"a\",\"invalid: "),
             (r#"["REQ","a",{"kinds":[70000]}]"#.to_owned(), "[\"CLOSED\",\"a\",\"invalid: "),
+            (r#"["REQ","a",{},{"search":"x"}]"#.to_owned(), "[\"CLOSED\",\"a\",\"unsupported: search"),
+            (r#"["COUNT","a",{"search":" "}]"#.to_owned(), "[\"CLOSED\",\"a\",\"unsupported: search"),
+            (r#"["NEG-OPEN","a",{"search":"x"},"61"]"#.to_owned(), "[\"NEG-ERR\",\"a\",\"unsupported: search"),
+            (r#"["NEG-OPEN","a",[{"search":"x"}],"61"]"#.to_owned(), "[\"NEG-ERR\",\"a\",\"unsupported: search"),
             (r#"["REQ","a",{},{},{}]"#.to_owned(), "[\"CLOSED\",\"a\",\"error: too many filters"),
             (r#"["REQ","a",{},{},{},{},{},{},{},{}]"#.to_owned(), "[\"CLOSED\",\"a\",\"error: too many filters"),
             (r#"["COUNT","a",{"kinds":[1,2,3,4]}]"#.to_owned(), "[\"CLOSED\",\"a\",\"invalid: the filters are too"),

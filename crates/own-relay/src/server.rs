@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::budget::Budgets;
 use crate::config::{Observe, RelayConfig};
 use crate::connection::{self, Shared};
 use crate::http::{Pages, Upgrade, answer};
@@ -30,7 +31,7 @@ use crate::info;
 use crate::live::{Ring, follow};
 use crate::publish::Publisher;
 use crate::socket::{Counted, Written};
-use crate::work::{Context, HeldIds};
+use crate::work::Context;
 
 /// Bytes of a request's head, and of the buffer that it is read into.
 const MAX_HEADER: usize = 16 * 1024;
@@ -102,11 +103,10 @@ fn share(
             store: Arc::clone(&store),
             page: PageSize { events: limits.page_events, bytes: limits.page_bytes },
             max_items: limits.max_reconciliation_items,
-            max_all_items: limits.max_all_reconciliation_items,
         }),
         publisher: Arc::new(Publisher { store, events: config.events, max_future_s: config.max_future_s }),
         ring,
-        held: Arc::new(HeldIds::default()),
+        budgets: Budgets::of_all(&config.limits),
         reads: Arc::new(Semaphore::new(cores)),
         publishes: Arc::new(Semaphore::new((cores / 2).max(1))),
         observe,

@@ -2,12 +2,12 @@
 //! Knows nothing of connections; whoever asked tells by its number whether the answer is still wanted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use sync_core::store::{EventStore, FeedSeq, PageSize, Query, StoreError};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::budget::{Budget, Held};
 use crate::live::{LiveEvent, live_events};
 use crate::message;
 
@@ -84,44 +84,18 @@ pub(crate) enum NegError {
     #[error("blocked: too many query results")]
     TooBig,
     #[error("error: too many concurrent NEG requests, try again later")]
-    TooMany,
+    /// With the name of the bound.
+    TooMany(&'static str),
     #[error("PROTOCOL-ERROR: {0}")]
     Protocol(String),
     #[error("error: the store can't be read")]
     Store(#[from] StoreError),
 }
 
-/// Ids held by all reconciliations together.
-#[derive(Debug, Default)]
-pub(crate) struct HeldIds(AtomicU64);
-
-/// Ids that one reconciliation holds; given back when it is dropped.
-struct Held {
-    all: Arc<HeldIds>,
-    own: u64,
-}
-
-impl Held {
-    fn grow(&mut self, more: u64, max: u64) -> bool {
-        let grow = |held: u64| held.checked_add(more).filter(|held| *held <= max);
-        let grown = self.all.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok();
-        if grown {
-            self.own += more;
-        }
-        grown
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.own, Ordering::Relaxed);
-    }
-}
-
 impl Responder {
-    /// Over what `query` finds.
-    pub(crate) fn new(query: Query, all: Arc<HeldIds>) -> Self {
-        Self { stage: Stage::Gathering(query, NegentropyStorageVector::new()), held: Held { all, own: 0 } }
+    /// Over what `query` finds, whose ids are held of `ids`.
+    pub(crate) fn new(query: Query, ids: &Arc<Budget>) -> Self {
+        Self { stage: Stage::Gathering(query, NegentropyStorageVector::new()), held: Held::nothing(ids) }
     }
 }
 
@@ -129,9 +103,8 @@ impl Responder {
 pub(crate) struct Context {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) page: PageSize,
-    /// Ids of one reconciliation, and of all.
+    /// Ids of one reconciliation.
     pub(crate) max_items: u64,
-    pub(crate) max_all_items: u64,
 }
 
 impl Work {
@@ -193,12 +166,10 @@ fn reconcile(work: &mut Reconciling, context: &Context, now: u64) -> Result<Opti
     let Responder { stage, held } = &mut work.responder;
     if let Stage::Gathering(query, storage) = stage {
         let items = context.store.query_items(query, now, ITEMS)?;
-        if held.own + items.len() as u64 > context.max_items {
+        if held.own() + items.len() as u64 > context.max_items {
             return Err(NegError::TooBig);
         }
-        if !held.grow(items.len() as u64, context.max_all_items) {
-            return Err(NegError::TooMany);
-        }
+        held.grow(items.len() as u64).map_err(NegError::TooMany)?;
         for item in items {
             storage.insert(item.created_at, Id::from_byte_array(item.id)).map_err(protocol)?;
         }

@@ -6,7 +6,7 @@ use nostr::filter::Filter;
 
 use super::LiveEvent;
 
-/// A filter without its `limit`.
+/// A filter without its `limit`, and without a `search`: there is none in a filter that was taken.
 #[derive(Debug)]
 pub(crate) struct Matcher {
     kinds: Option<Box<[u16]>>,
@@ -15,7 +15,6 @@ pub(crate) struct Matcher {
     authors: Option<Box<[[u8; 32]]>>,
     ids: Option<Box<[[u8; 32]]>>,
     tags: Box<[(u8, HashSet<String>)]>,
-    search: Option<Box<[u8]>>,
 }
 
 impl Matcher {
@@ -32,7 +31,6 @@ impl Matcher {
                 .into_iter()
                 .map(|(letter, values)| (letter.as_byte(), values.into_iter().collect()))
                 .collect(),
-            search: filter.search.filter(|text| !text.is_empty()).map(|text| text.into_bytes().into_boxed_slice()),
         }
     }
 
@@ -50,9 +48,6 @@ impl Matcher {
             && self.ids.as_ref().is_none_or(|set| set.binary_search(event.id.as_bytes()).is_ok())
             && self.tags.iter().all(|(letter, values)| {
                 live.tags.iter().any(|(name, value)| name == letter && values.contains(&**value))
-            })
-            && self.search.as_ref().is_none_or(|text| {
-                event.content.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
             })
     }
 }
@@ -92,8 +87,6 @@ mod tests {
             (r##"{"#t":["x","a"]}"##.to_owned(), true),
             (r##"{"#t":["b"]}"##.to_owned(), false),
             (r##"{"#t":["a"],"#l":["c"]}"##.to_owned(), false),
-            (r#"{"search":"lo, wor"}"#.to_owned(), true),
-            (r#"{"search":"bye"}"#.to_owned(), false),
         ] {
             let parsed: Filter = serde_json::from_str(&filter).expect("a filter");
             assert_eq!(parsed.match_event(&event, MatchEventOptions::new()), expected, "{filter}");

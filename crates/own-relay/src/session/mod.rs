@@ -16,12 +16,13 @@ use sync_core::store::{FeedSeq, Query};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::budget::Budgets;
 use crate::clock::unix_seconds;
 use crate::config::RelayLimits;
 use crate::live::LiveEvent;
 use crate::message::{self, ClientMessage};
 use crate::publish::Verdict;
-use crate::work::{Counting, Done, HeldIds, Work};
+use crate::work::{Counting, Done, Work};
 
 use reconciliations::Reconciliations;
 use subscriptions::Subscriptions;
@@ -80,10 +81,12 @@ pub(crate) enum Received {
 }
 
 impl Session {
-    pub(crate) fn new(limits: RelayLimits, held: Arc<HeldIds>) -> Self {
+    /// A connection's part of what all may hold.
+    pub(crate) fn new(limits: RelayLimits, all: &Budgets) -> Self {
+        let budgets = all.of_connection(&limits);
         Self {
-            subscriptions: Subscriptions::default(),
-            reconciliations: Reconciliations::new(held),
+            subscriptions: Subscriptions::new(budgets.filter_bytes),
+            reconciliations: Reconciliations::new(budgets.ids),
             counts: 0,
             catching_up: CatchingUp::No,
             work: VecDeque::new(),
@@ -121,7 +124,7 @@ impl Session {
         self.bad_messages = 0;
         match message {
             ClientMessage::Event(_) => {}
-            ClientMessage::Req { id, filters } => self.subscribe(id, filters, head),
+            ClientMessage::Req { id, filters } => self.subscribe(id, filters, text.len(), head),
             ClientMessage::Count { id, filters } => self.count(id, filters),
             ClientMessage::Close { id } => self.unsubscribe(&id),
             ClientMessage::NegOpen { id, filter, message } => self.open_reconciliation(id, *filter, message, now),

@@ -9,8 +9,9 @@ use sync_core::store::Query;
 use tokio::time::Instant;
 
 use super::Session;
+use crate::budget::Budget;
 use crate::message;
-use crate::work::{HeldIds, NegError, Reconciling, Responder, Work};
+use crate::work::{NegError, Reconciling, Responder, Work};
 
 /// Messages that may wait while one is being answered; a client that awaits its answers has none waiting.
 const MAX_WAITING: usize = 4;
@@ -18,7 +19,8 @@ const MAX_WAITING: usize = 4;
 /// The open reconciliations of a connection.
 pub(super) struct Reconciliations {
     open: HashMap<String, Open>,
-    held: Arc<HeldIds>,
+    /// The ids that all of them may hold.
+    ids: Arc<Budget>,
 }
 
 struct Open {
@@ -31,8 +33,8 @@ struct Open {
 }
 
 impl Reconciliations {
-    pub(super) fn new(held: Arc<HeldIds>) -> Self {
-        Self { open: HashMap::new(), held }
+    pub(super) fn new(ids: Arc<Budget>) -> Self {
+        Self { open: HashMap::new(), ids }
     }
 
     /// Drops what nobody has touched for `idle`; returns the ids.
@@ -46,11 +48,12 @@ impl Session {
     pub(super) fn open_reconciliation(&mut self, id: String, filter: Filter, message: Vec<u8>, now: Instant) {
         self.close_reconciliation(&id);
         if self.reconciliations.open.len() >= self.limits.max_reconciliations {
+            let error = NegError::TooMany("max_reconciliations");
             self.out.limit("max_reconciliations");
-            return self.out.say(message::neg_err(&id, &NegError::TooMany.to_string(), None));
+            return self.out.say(message::neg_err(&id, &error.to_string(), None));
         }
         let number = self.number();
-        let responder = Responder::new(Query::new([filter]), Arc::clone(&self.reconciliations.held));
+        let responder = Responder::new(Query::new([filter]), &self.reconciliations.ids);
         let open = Open { number, touched: now, responder: None, waiting: VecDeque::new() };
         self.reconciliations.open.insert(id.clone(), open);
         self.work.push_back(Work::Reconcile(Box::new(Reconciling { id, number, message, responder })));
@@ -107,7 +110,7 @@ impl Session {
                         self.out.limit("max_reconciliation_items");
                         cap = Some(self.limits.max_reconciliation_items);
                     }
-                    NegError::TooMany => self.out.limit("max_all_reconciliation_items"),
+                    NegError::TooMany(limit) => self.out.limit(limit),
                     NegError::Store(error) => tracing::error!(%error, "can't reconcile with a client"),
                     NegError::Protocol(_) => {}
                 }

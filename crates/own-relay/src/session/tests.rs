@@ -12,9 +12,10 @@ use testkit::world::{keys, sign};
 use tokio::time::Instant;
 
 use super::{Received, Session};
+use crate::budget::Budgets;
 use crate::config::RelayLimits;
 use crate::live::LiveEvent;
-use crate::work::{Context, HeldIds};
+use crate::work::Context;
 
 const NOW: u64 = 1_700_000_000;
 
@@ -26,7 +27,7 @@ fn event(number: u64) -> Event {
 struct Bench {
     session: Session,
     context: Context,
-    held: Arc<HeldIds>,
+    budgets: Budgets,
     now: Instant,
 }
 
@@ -35,14 +36,10 @@ impl Bench {
         let store = MemoryStore::new(None, IntakeConfig::default());
         let submission = Submission { events: (0..events).map(event).collect(), now: NOW, ..Submission::default() };
         store.submit(submission, Box::new(|answer| assert!(answer.is_ok()))).expect("stored");
-        let held = Arc::new(HeldIds::default());
-        let context = Context {
-            store: Arc::new(store),
-            page: PageSize { events: 2, bytes: usize::MAX },
-            max_items: 1_000,
-            max_all_items: 1_000,
-        };
-        Self { session: Session::new(limits, Arc::clone(&held)), context, held, now: Instant::now() }
+        let budgets = Budgets::of_all(&limits);
+        let context =
+            Context { store: Arc::new(store), page: PageSize { events: 2, bytes: usize::MAX }, max_items: 1_000 };
+        Self { session: Session::new(limits, &budgets), context, budgets, now: Instant::now() }
     }
 
     fn receive(&mut self, text: &str) -> Received {
@@ -147,6 +144,27 @@ fn much_is_told_in_parts() {
 }
 
 #[test]
+fn many_filters_are_held_against_live_events_in_parts() {
+    let mut bench = Bench::new(0, RelayLimits::default());
+    // None of these matches, so that every one is looked at; the last does.
+    let filters = [r#"{"limit":0,"kinds":[1],"until":1}"#; 31].join(",");
+    for id in 0..100 {
+        bench.receive(&format!(r#"["REQ","{id}",{filters},{{"limit":0,"kinds":[1]}}]"#));
+    }
+    bench.said();
+    let events: Vec<_> = (1..=20).map(|seq| Arc::new(LiveEvent::new(seq, Arc::new(event(seq))))).collect();
+    let (mut told, mut places) = (0, Vec::new());
+    while let Some(place) = bench.session.live_place().filter(|place| *place < 20) {
+        let first = events.partition_point(|event| event.seq <= place);
+        bench.session.tell(place, &events[first..], 20, NOW);
+        told += bench.said().len();
+        places.extend(bench.session.live_place());
+    }
+    assert_eq!(told, 2_000, "everybody is told everything, once");
+    assert_eq!(places, [7, 14, 20], "3,200 filters an event");
+}
+
+#[test]
 fn reconciliations_are_answered_in_order_and_bounded() {
     let mut bench = Bench::new(3, RelayLimits::default());
     bench.receive(r#"["NEG-OPEN","a",{},"61"]"#);
@@ -164,7 +182,7 @@ fn reconciliations_are_answered_in_order_and_bounded() {
     }
     assert_eq!(bench.said(), ["NEG-ERR a"], "one is answered, four may wait");
     assert!(!bench.work());
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(0)");
+    assert_eq!(bench.budgets.ids.held(), 0);
 }
 
 #[test]
@@ -174,12 +192,83 @@ fn what_is_idle_is_forgotten_and_its_ids_with_it() {
     bench.receive(r#"["NEG-OPEN","a",{},"61"]"#);
     assert!(bench.work());
     bench.said();
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(3)");
+    assert_eq!(bench.budgets.ids.held(), 3);
     bench.session.tick(bench.now + Duration::from_secs(9));
     assert_eq!(bench.said(), Vec::<String>::new());
     bench.session.tick(bench.now + Duration::from_secs(10));
     assert_eq!(bench.said(), ["NEG-ERR a"]);
-    assert_eq!(format!("{:?}", bench.held), "HeldIds(0)");
+    assert_eq!(bench.budgets.ids.held(), 0);
+}
+
+#[test]
+fn the_ids_of_a_connection_are_bounded_together() {
+    let limits = RelayLimits { max_connection_reconciliation_items: 7, ..RelayLimits::default() };
+    let mut bench = Bench::new(3, limits);
+    for id in ["a", "b", "c"] {
+        bench.receive(&format!(r#"["NEG-OPEN","{id}",{{}},"61"]"#));
+    }
+    while bench.work() {}
+    let out = bench.session.take_out();
+    let refused = r#"["NEG-ERR","c","error: too many concurrent NEG requests, try again later"]"#;
+    assert_eq!(out.frames.iter().filter(|frame| frame.starts_with("[\"NEG-MSG\"")).count(), 2);
+    assert_eq!(out.frames.back().map(|frame| frame.as_str()), Some(refused));
+    assert_eq!(out.limits, ["max_connection_reconciliation_items"]);
+    assert_eq!(bench.budgets.ids.held(), 6);
+    // What is closed makes room, and others have theirs.
+    bench.receive(r#"["NEG-CLOSE","a"]"#);
+    bench.receive(r#"["NEG-OPEN","c",{},"61"]"#);
+    assert!(bench.work());
+    assert_eq!(bench.said(), ["NEG-MSG c"]);
+    let mut other = Session::new(limits, &bench.budgets);
+    std::mem::swap(&mut bench.session, &mut other);
+    for id in ["a", "b"] {
+        bench.receive(&format!(r#"["NEG-OPEN","{id}",{{}},"61"]"#));
+        assert!(bench.work());
+        assert_eq!(bench.said(), [format!("NEG-MSG {id}")]);
+    }
+    assert_eq!(bench.budgets.ids.held(), 12);
+    drop(other);
+    assert_eq!(bench.budgets.ids.held(), 6, "a connection that ends gives back what it held");
+}
+
+#[test]
+fn the_filters_of_subscriptions_take_no_more_than_their_bytes() {
+    let limits = RelayLimits { max_filter_bytes: 100, max_all_filter_bytes: 150, ..RelayLimits::default() };
+    let mut bench = Bench::new(0, limits);
+    let req = |id: &str, bytes: usize| {
+        let req = format!(r##"["REQ","{id}",{{"limit":0,"#t":["x"]}}]"##);
+        let more = "x".repeat(bytes.checked_sub(req.len()).expect("long enough"));
+        req.replace("\"x\"", &format!("\"x{more}\""))
+    };
+    let ask = |session: &mut Session, text: &str| {
+        session.receive(text, 0, bench.now);
+        let mut out = session.take_out();
+        (out.frames.pop_front().expect("an answer").to_string(), out.limits)
+    };
+    let open = |id: &str| (format!(r#"["EOSE","{id}"]"#), Vec::new());
+    let refused = |id: &str, limit: &'static str, why: &str| {
+        (format!(r#"["CLOSED","{id}","error: too many subscriptions, {why} bytes"]"#), vec![limit])
+    };
+    let own = |id: &str| refused(id, "max_filter_bytes", "their filters take more than 100");
+    let all = &bench.budgets.filter_bytes;
+    let one = &mut bench.session;
+    assert_eq!(ask(one, &req("a", 60)), open("a"));
+    assert_eq!(ask(one, &req("b", 41)), own("b"));
+    assert_eq!(ask(one, &req("b", 40)), open("b"));
+    // The one that is replaced makes room, or is closed.
+    assert_eq!(ask(one, &req("a", 50)), open("a"));
+    assert_eq!(all.held(), 90);
+    assert_eq!(ask(one, &req("a", 61)), own("a"));
+    assert_eq!(all.held(), 40);
+    one.receive(r#"["CLOSE","b"]"#, 0, bench.now);
+    assert_eq!(all.held(), 0, "what is closed makes room");
+    assert_eq!(ask(one, &req("a", 100)), open("a"));
+    let mut other = Session::new(limits, &bench.budgets);
+    let of_all = refused("a", "max_all_filter_bytes", "the filters of all clients take more than 150");
+    assert_eq!(ask(&mut other, &req("a", 51)), of_all);
+    assert_eq!(ask(&mut other, &req("a", 50)), open("a"));
+    drop(other);
+    assert_eq!(all.held(), 100, "a connection that ends gives back what it held");
 }
 
 #[test]

@@ -61,6 +61,7 @@ async fn bounds_have_their_answer_and_are_counted() {
         config.limits.max_subscriptions = 2;
         config.limits.max_filters = 3;
         config.limits.max_filter_values = 10;
+        config.limits.max_filter_combinations = 3;
     })
     .await;
     let mut client = relay.client().await;
@@ -75,6 +76,7 @@ async fn bounds_have_their_answer_and_are_counted() {
     for (filters, start) in [
         (vec![json!({}); 4], "error: too many filters"),
         (vec![json!({"kinds": (0..11).collect::<Vec<_>>()})], "invalid: the filters are too large"),
+        (vec![json!({"kinds": [1, 2]}), json!({"kinds": [3, 4]})], "invalid: the filters are too large"),
         (vec![json!({"#t": ["x".repeat(900_000)]})], "invalid: the filters are too large"),
         (vec![json!({"authors": ["abc"]})], "invalid: "),
     ] {
@@ -88,7 +90,7 @@ async fn bounds_have_their_answer_and_are_counted() {
         client.send(bad).await;
         assert_eq!(client.next().await[0], "NOTICE");
     }
-    for limit in ["max_subscriptions", "max_filters", "max_filter_values"] {
+    for limit in ["max_subscriptions", "max_filters", "max_filter_values", "max_filter_combinations"] {
         assert!(relay.counts.of(limit) > 0, "{limit}");
     }
 }

@@ -28,6 +28,7 @@ async fn the_document_says_what_the_relay_holds_to() {
     assert_eq!(document["name"], json!(config.name));
     assert_eq!(document["version"], json!("1.2.3"));
     assert_eq!(document["supported_nips"], json!(own_relay::SUPPORTED_NIPS));
+    assert!(!own_relay::SUPPORTED_NIPS.contains(&50), "a search is refused");
     assert_eq!(document["supported_grasps"], json!(["GRASP-01"]));
     assert_eq!(
         document["limitation"],
