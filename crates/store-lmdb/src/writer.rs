@@ -309,8 +309,12 @@ impl Writer {
         match self.answers(answers, now) {
             Err(error) if answers.len() > 1 && !matches!(error, StoreError::Full(_)) => {
                 tracing::warn!(%error, answers = answers.len(), "the own relay's answers could not be taken; trying one by one");
-                let each = answers.iter().map(|answer| self.answers(std::slice::from_ref(answer), now));
-                each.fold(Ok(()), |all, one| all.and(one))
+                // Each is tried, whatever became of those before it; the first failure is told.
+                let mut first = Ok(());
+                for answer in answers {
+                    first = first.and(self.answers(std::slice::from_ref(answer), now));
+                }
+                first
             }
             result => result,
         }
