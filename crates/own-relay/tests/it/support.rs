@@ -59,6 +59,17 @@ impl Counts {
         .await;
     }
 
+    /// Waits until `name` was counted so often: what is counted after it was sent may come after it was read.
+    pub(crate) async fn comes_to(&self, name: &str, count: u64) {
+        let mut changed = self.changed.subscribe();
+        soon(async {
+            while self.of(name) != count {
+                changed.changed().await.expect("it lives");
+            }
+        })
+        .await;
+    }
+
     /// Waits until so many connections are open.
     pub(crate) async fn connections(&self, open: usize) {
         soon(self.open.subscribe().wait_for(|now| *now == open)).await.expect("it lives");
