@@ -133,7 +133,7 @@ async fn a_flood_of_bad_events_leaves_room_for_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_only_writes_is_not_read_on_forever() {
     let relay = Relay::start(|config| config.limits.slow_reader = std::time::Duration::from_millis(400)).await;
-    let mut client = relay.client().await;
+    let mut client = relay.narrow_client().await;
     let question = format!("[\"CLOSE\",\"{}\",1]", "x".repeat(1_000));
     let asking = async {
         // Every answer is due; none is read.

@@ -11,12 +11,12 @@ use crate::support::{Relay, START, announcement, ids, in_order, large, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_dropped_while_others_go_on() {
-    let relay = Relay::start(|config| config.limits.slow_reader = Duration::from_millis(400)).await;
+    let relay = Relay::start(|config| config.limits.slow_reader = Duration::from_millis(1_500)).await;
     let events: Vec<Event> = (0..400).map(large).collect();
     for events in events.chunks(50) {
         relay.store(events.to_vec()).await;
     }
-    let mut stuck = relay.client().await;
+    let mut stuck = relay.narrow_client().await;
     stuck.send(json!(["REQ", "a", {}])).await;
     let mut reader = relay.client().await;
     let (told, _) = reader.stored("a", &[json!({})]).await;
@@ -30,14 +30,19 @@ async fn who_reads_nothing_is_dropped_while_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_lags_too_far_is_dropped() {
     let relay = Relay::start(|config| config.limits.max_lag = 500).await;
-    let mut stuck = relay.client().await;
-    stuck.stored("a", &[json!({"limit": 0})]).await;
-    let events: Vec<Event> = (0..400).map(large).collect();
-    for events in events.chunks(50) {
-        relay.store(events.to_vec()).await;
+    let mut stuck = relay.narrow_client().await;
+    let mut reader = relay.client().await;
+    for client in [&mut stuck, &mut reader] {
+        client.stored("a", &[json!({"limit": 0})]).await;
     }
-    for part in 0..3 {
-        relay.store((0..400).map(|number| announcement(part * 400 + number, START)).collect()).await;
+    let large: Vec<Event> = (0..400).map(large).collect();
+    let small: Vec<Event> = (0..1_200).map(|number| announcement(number, START)).collect();
+    for events in large.chunks(50).chain(small.chunks(400)) {
+        relay.store(events.to_vec()).await;
+        // Once somebody heard of them, the relay knows how far behind the other is.
+        for _ in events {
+            assert_eq!(reader.next().await[0], "EVENT");
+        }
     }
     // It reads again, but what it lacks is too much.
     while stuck.try_next().await.is_some() {}

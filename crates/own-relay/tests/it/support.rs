@@ -14,7 +14,7 @@ use sync_core::admission::{AdmissionConfig, AdmissionMode, AdmissionPolicy};
 use sync_core::check::EventLimits;
 use sync_core::store::{EventStore, IntakeOutcome, Submission};
 use testkit::world::{keys, sign};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -153,6 +153,14 @@ impl Relay {
         Client::connect(self.address).await
     }
 
+    /// A client that is about to stop reading: its system takes little for it meanwhile, whatever this one allows.
+    pub(crate) async fn narrow_client(&self) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 << 10).expect("set");
+        let stream = soon(socket.connect(self.address)).await.expect("connects");
+        Client::upgrade(stream, self.address).await
+    }
+
     /// Puts events into the store, beside the relay, soon after they were made.
     pub(crate) async fn store(&self, events: Vec<Event>) -> Vec<IntakeOutcome> {
         self.store_at(events, START + 1_000_000).await
@@ -188,7 +196,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = soon(TcpStream::connect(address)).await.expect("connects");
+        Self::upgrade(soon(TcpStream::connect(address)).await.expect("connects"), address).await
+    }
+
+    async fn upgrade(stream: TcpStream, address: SocketAddr) -> Self {
         stream.set_nodelay(true).expect("set");
         let (socket, _) = soon(client_async(format!("ws://{address}/"), stream)).await.expect("upgrades");
         Self { socket }
