@@ -1,0 +1,1 @@
+//! REQ by time windows, newest first.
