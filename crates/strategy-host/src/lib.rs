@@ -31,3 +31,4 @@ mod take;
 
 pub use library::{LoadError, Plugin, PluginInfo};
 pub use limits::{Limits, Wait};
+pub use strategy::Unusable;

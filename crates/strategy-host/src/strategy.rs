@@ -23,6 +23,17 @@ const MAX_CHUNK: u32 = 10_000;
 /// Longest wait for an answer, milliseconds.
 const MAX_TIMEOUT_MS: u64 = 3_600_000;
 
+/// Why a plugin can't be made a strategy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Its section of the configuration is wrong, as the plugin says.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It can't be asked, or answers what can't be.
+    #[error("{0}")]
+    Failed(String),
+}
+
 struct PluginStrategy {
     plugin: Arc<Plugin>,
     descriptor: StrategyDescriptor,
@@ -34,27 +45,22 @@ impl Plugin {
     /// The plugin as a strategy, configured as its section says: the plugin reads that itself.
     ///
     /// # Errors
-    /// What the plugin says is wrong with it; or why the plugin can't be asked, under the key `*`.
-    pub fn strategy(self: &Arc<Self>, config: &StrategyConfig) -> Result<Arc<dyn SyncStrategy>, ConfigError> {
-        let whole = |allowed: String| ConfigError {
-            strategy: self.info.name.clone(),
-            key: "*".to_owned(),
-            value: config.to_string(),
-            allowed,
-        };
+    /// What the plugin says is wrong with it; or why the plugin can't be asked.
+    pub fn strategy(self: &Arc<Self>, config: &StrategyConfig) -> Result<Arc<dyn SyncStrategy>, Unusable> {
+        let wrong = |key, value, allowed| ConfigError { strategy: self.info.name.clone(), key, value, allowed };
         if !config.is_object() && !config.is_null() {
-            return Err(whole("must be a table".to_owned()));
+            return Err(wrong(String::new(), config.to_string(), "must be a table".to_owned()).into());
         }
         let given = Arc::new(Config::new(config));
         let (table, asked) = (self.table, Arc::clone(&given));
         let checked = self.pool.call("check_config", move |_| check(table, &asked), None);
         let hints = match checked {
             Ok(Checked::Fits(hints)) => hints,
-            Ok(Checked::Wrong { key, value, allowed }) => {
-                return Err(ConfigError { strategy: self.info.name.clone(), key, value, allowed });
+            Ok(Checked::Wrong { key, value, allowed }) => return Err(wrong(key, value, allowed).into()),
+            Ok(Checked::Failed(text)) => {
+                return Err(Unusable::Failed(format!("can't check its configuration: {text}")));
             }
-            Ok(Checked::Failed(text)) => return Err(whole(format!("the plugin can't check it: {text}"))),
-            Err(reason) => return Err(whole(format!("the plugin is barred: {reason}"))),
+            Err(reason) => return Err(Unusable::Failed(reason.to_string())),
         };
         let flags = self.table.flags();
         let descriptor = StrategyDescriptor {
