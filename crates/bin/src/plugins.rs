@@ -13,18 +13,18 @@ const THREADS: usize = 4;
 
 /// A file that is no strategy to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// What it says of itself, where it came so far.
-    pub info: Option<PluginInfo>,
+    pub(crate) info: Option<PluginInfo>,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// Loads what the configuration names: single files first, then those of the directory by name. A plugin by a name of `taken`,
 /// or of one before it, is none.
-pub fn load(config: &Plugins, taken: &[&str]) -> (Vec<Arc<Plugin>>, Vec<Failed>) {
+pub(crate) fn load(config: &Plugins, taken: &[&str]) -> (Vec<Arc<Plugin>>, Vec<Failed>) {
     let limits = Limits { call: config.call_timeout, threads: THREADS, wait: |work| engine::blocking(work) };
     let mut loaded: Vec<Arc<Plugin>> = Vec::new();
     let (files, mut failed) = files(config);
@@ -86,14 +86,14 @@ fn libraries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// What is to be told of a plugin that was loaded.
-pub fn report(plugin: &Plugin) -> PluginReport {
+pub(crate) fn report(plugin: &Plugin) -> PluginReport {
     let barred = plugin.barred();
     let state = if barred.is_some() { PluginState::Barred } else { PluginState::Loaded };
     told(plugin.info(), state, barred.map(|reason| reason.to_string()).unwrap_or_default())
 }
 
 /// What is to be told of a file that is no strategy to us.
-pub fn failure(failed: &Failed) -> PluginReport {
+pub(crate) fn failure(failed: &Failed) -> PluginReport {
     let (state, reason) = (PluginState::Failed, failed.reason.clone());
     match &failed.info {
         Some(info) => told(info, state, reason),

@@ -29,6 +29,6 @@ mod strategy;
 mod table;
 mod take;
 
-pub use library::{LoadError, Plugin, PluginInfo};
+pub use library::{LoadError, Plugin, PluginInfo, leave};
 pub use limits::{Limits, Wait};
 pub use strategy::Unusable;

@@ -1,7 +1,9 @@
 //! A library that was loaded: what it says of itself, whether it may still be called, and everything that can be wrong with it.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use strategy_abi::ffi;
@@ -15,6 +17,24 @@ use crate::table::Table;
 const MAX_WORDS: usize = 64;
 /// Characters of such a text.
 const MAX_WORD: usize = 80;
+
+/// Whether a library hangs while it is loaded, with a lock of the system's loader in its hands.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+/// Ends the process, also where a library hangs while it is loaded: the usual end would wait for it for ever.
+#[allow(unsafe_code)]
+pub fn leave(code: u8) -> ! {
+    let code = i32::from(code);
+    if STUCK.load(Ordering::Relaxed) {
+        // What the usual end does for us.
+        let _ = std::io::stdout().flush();
+        unsafe extern "C" {
+            safe fn _exit(code: i32) -> !;
+        }
+        _exit(code)
+    }
+    std::process::exit(code)
+}
 
 /// Why a library is not a strategy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +118,10 @@ impl Plugin {
         let file = checked.path.clone();
         // Its constructors run here.
         let loaded = pool.call("loading", move |_| Table::load(&file), None);
-        let table = loaded.map_err(LoadError::Barred)??;
+        let table = loaded.map_err(|reason| {
+            STUCK.store(true, Ordering::Relaxed);
+            LoadError::Barred(reason)
+        })??;
         let info = PluginInfo {
             name: table.name()?,
             version: table.version()?,
