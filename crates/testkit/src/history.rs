@@ -11,6 +11,8 @@ mod run;
 
 use sync_core::strategy::StrategyOrder;
 
+pub(crate) use case::{Case, START, filter, matches};
+
 use crate::sim::{Broken, caught};
 
 /// What is asked of the strategies of a case, beyond that nothing is missing that isn't named.
