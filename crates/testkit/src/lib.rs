@@ -1,5 +1,6 @@
 //! Scripted relays, generated worlds, an in-memory store and a simulator, for tests and for the demo.
 
+pub mod conformance;
 pub mod history;
 pub mod plugins;
 pub mod relay;
