@@ -7,6 +7,7 @@
 //! | `settings` | how it reads its section of the configuration |
 //! | `host` | what it may ask of the host |
 //! | `export` | the functions of the C interface over any [`Strategy`] |
+//! | [`testing`] | what a strategy's own tests need where the host would be |
 //!
 //! A strategy in Rust implements [`Strategy`], is built as a `cdylib`, and says [`export_strategy!`] once. The interface has a
 //! version of its own ([`ffi::ABI_MAJOR`]); `docs/plugin-abi.md` has the rules, `docs/writing-a-strategy.md` the way there.
@@ -18,6 +19,7 @@ pub mod ffi;
 mod host;
 mod plugin;
 mod settings;
+pub mod testing;
 
 pub use ffi::{Id, Item, Window};
 pub use host::{Host, Level, Set, Span};

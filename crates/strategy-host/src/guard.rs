@@ -91,7 +91,12 @@ impl Guard {
                     self.idle = 0;
                 }
             }
-            Input::Eose { sub, .. } | Input::Closed { sub, .. } => self.answered(*sub),
+            Input::Eose { sub, .. } => self.answered(*sub),
+            Input::Closed { sub, .. } => {
+                self.answered(*sub);
+                // There is nothing left to close.
+                self.subs.remove(sub);
+            }
             Input::NegMsg { sub, .. } => {
                 if let Some(asked) = self.subs.get(sub).filter(|asked| asked.reconciles) {
                     self.shown.add(asked.window);
@@ -353,6 +358,18 @@ mod tests {
         };
         let asked = (0..).take_while(|sub| ask(*sub).is_ok()).count();
         assert!(asked <= MAX_OPEN, "they are never closed: {asked}");
+    }
+
+    #[test]
+    fn what_the_relay_closed_is_not_open() {
+        let mut guard = guard(&[]);
+        let (meaning, text) = (sync_core::response::Meaning::Unknown, String::new());
+        let said = sync_core::response::Said { meaning, text, cap: None, names_negentropy: false };
+        for sub in 0..900 {
+            guard.output(&req(sub), Some(window(100, 200))).expect("few are open");
+            guard.input(&Input::Closed { sub, said: &said }, NOW);
+        }
+        guard.output(&Output::Drained(window(100, 200)), None).expect("was answered");
     }
 
     #[test]

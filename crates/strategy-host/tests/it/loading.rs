@@ -43,19 +43,19 @@ fn what_is_no_strategy_is_refused_with_the_reason() {
     assert!(matches!(refused(&dir.path().join("none.so"), None), LoadError::Unreadable(_)));
     assert!(matches!(refused(dir.path(), None), LoadError::Unreadable(_)));
     assert_eq!(refused(Path::new("bad.so"), None), LoadError::NotAbsolute);
-    assert_eq!(refused(&bad_library(&["-DSYMBOL=other"]), None), LoadError::NoSymbol);
+    assert_eq!(refused(&bad_library(&["SYMBOL=other"]), None), LoadError::NoSymbol);
     let table = |define: &str, words: &str| {
         let error = refused(&bad_library(&[define]), None).to_string();
         assert!(error.contains("answers no table") && error.contains(words), "{define}: {error}");
     };
-    table("-DNOTHING", "nothing");
-    table("-DMAGIC=7", "0x0000000000000007");
-    table("-DSIZE=64", "64 bytes");
-    table("-DNO_CREATE", "`create` is missing");
-    assert_eq!(refused(&bad_library(&["-DMAJOR=2"]), None), LoadError::WrongMajor { expected: 1, found: 2 });
-    assert_eq!(refused(&bad_library(&["-DNAME=\"Bad\""]), None), LoadError::BadName("Bad".to_owned()));
-    assert_eq!(refused(&bad_library(&["-DNAME=\"\""]), None), LoadError::BadName(String::new()));
-    let long = format!("-DNAME=\"{}\"", "x".repeat(65));
+    table("NOTHING", "nothing");
+    table("MAGIC=7", "0x0000000000000007");
+    table("SIZE=64", "64 bytes");
+    table("NO_CREATE", "`create` is missing");
+    assert_eq!(refused(&bad_library(&["MAJOR=2"]), None), LoadError::WrongMajor { expected: 1, found: 2 });
+    assert_eq!(refused(&bad_library(&["NAME=\"Bad\""]), None), LoadError::BadName("Bad".to_owned()));
+    assert_eq!(refused(&bad_library(&["NAME=\"\""]), None), LoadError::BadName(String::new()));
+    let long = format!("NAME=\"{}\"", "x".repeat(65));
     assert!(matches!(refused(&bad_library(&[&long]), None), LoadError::NotATable(_)));
 }
 
