@@ -173,6 +173,9 @@ typedef struct gs_request {
 #define GS_BLOCKED 8
 #define GS_INVALID 9
 #define GS_ERROR 10
+#define GS_DUPLICATE 11 /* an answer to EVENT, as are the two that follow: relays mix them up */
+#define GS_PURGATORY 12
+#define GS_POW 13
 
 /* What a session is told. */
 typedef struct gs_input {

@@ -307,6 +307,12 @@ pub mod meaning {
     pub const INVALID: u32 = 9;
     /// It broke, or says that we broke the protocol.
     pub const ERROR: u32 = 10;
+    /// It has the event already: an answer to EVENT, as are the two that follow. Relays have been seen to mix them up.
+    pub const DUPLICATE: u32 = 11;
+    /// Accepted, but not served until more arrives.
+    pub const PURGATORY: u32 = 12;
+    /// It wants proof of work.
+    pub const POW: u32 = 13;
 }
 
 /// What we have or don't want of the filter and window, asked during `handle`, on its thread. One state for the whole call; it may

@@ -8,7 +8,7 @@ use sync_core::nostr::filter::Filter;
 use sync_core::response::{Meaning, Said};
 use sync_core::strategy::{self as ours, BadEvent, CheckVerdict, RelayProfile, SessionOutcome};
 
-const MEANINGS: [(Meaning, u32); 11] = [
+const MEANINGS: [(Meaning, u32); 14] = [
     (Meaning::Unknown, meaning::UNKNOWN),
     (Meaning::Unsupported, meaning::UNSUPPORTED),
     (Meaning::TooBig, meaning::TOO_BIG),
@@ -20,6 +20,9 @@ const MEANINGS: [(Meaning, u32); 11] = [
     (Meaning::Blocked, meaning::BLOCKED),
     (Meaning::Invalid, meaning::INVALID),
     (Meaning::Error, meaning::ERROR),
+    (Meaning::Duplicate, meaning::DUPLICATE),
+    (Meaning::Purgatory, meaning::PURGATORY),
+    (Meaning::Pow, meaning::POW),
 ];
 
 pub(crate) fn filter(filter: &strategy_abi::Filter) -> Result<Filter, String> {

@@ -212,7 +212,7 @@ fn verdict_of(verdict: CheckVerdict) -> u32 {
     }
 }
 
-/// The interface's number of a meaning. What only answers to an EVENT mean is none that a session hears.
+/// The interface's number of a meaning.
 fn meaning(meaning: Meaning) -> u32 {
     MEANINGS.iter().find(|(ours, _)| *ours == meaning).map_or(ffi::meaning::UNKNOWN, |(_, theirs)| *theirs)
 }
@@ -222,7 +222,7 @@ pub(crate) fn meaning_of(number: u32) -> Meaning {
     MEANINGS.iter().find(|(_, theirs)| *theirs == number).map_or(Meaning::Unknown, |(ours, _)| *ours)
 }
 
-const MEANINGS: [(Meaning, u32); 10] = [
+const MEANINGS: [(Meaning, u32); 13] = [
     (Meaning::Unsupported, ffi::meaning::UNSUPPORTED),
     (Meaning::TooBig, ffi::meaning::TOO_BIG),
     (Meaning::SessionGone, ffi::meaning::SESSION_GONE),
@@ -233,4 +233,7 @@ const MEANINGS: [(Meaning, u32); 10] = [
     (Meaning::Blocked, ffi::meaning::BLOCKED),
     (Meaning::Invalid, ffi::meaning::INVALID),
     (Meaning::Error, ffi::meaning::ERROR),
+    (Meaning::Duplicate, ffi::meaning::DUPLICATE),
+    (Meaning::Purgatory, ffi::meaning::PURGATORY),
+    (Meaning::Pow, ffi::meaning::POW),
 ];

@@ -36,6 +36,7 @@ pub(crate) struct Guard {
     heard_at: MonoMillis,
     questions: u32,
     idle: u32,
+    started: bool,
     ended: bool,
 }
 
@@ -68,6 +69,7 @@ impl Guard {
             heard_at: 0,
             questions: 0,
             idle: 0,
+            started: false,
             ended: false,
         }
     }
@@ -77,6 +79,7 @@ impl Guard {
         match input {
             Input::Timeout => return,
             Input::Start => {
+                self.started = true;
                 // What comes later is nobody's to claim.
                 self.matching = self.matching.and_then(|Window { since, until }| {
                     let until = until.min(now.unix_s);
@@ -214,7 +217,7 @@ impl Guard {
     /// # Errors
     /// It doesn't, and isn't at its end.
     pub(crate) fn waits(&self, has_deadline: bool) -> Result<(), String> {
-        if self.ended || has_deadline || self.subs.values().any(|asked| !asked.ended) {
+        if !self.started || self.ended || has_deadline || self.subs.values().any(|asked| !asked.ended) {
             return Ok(());
         }
         Err("waits for nothing and does not end".to_owned())
