@@ -1,0 +1,187 @@
+//! What every strategy that asks by REQ needs: what an answer has shown, whether that can be all, and what the relay lacks.
+//!
+//! A relay shows a number of events at most, which it may not tell. As many as it ever showed may be just that number; only an
+//! answer of fewer is surely whole, whichever events the relay leaves out. [`Sizes`] keeps this account.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use crate::ffi::{Id, Item, Window};
+use crate::host::Set;
+use crate::plugin::{Input, Verdict};
+
+/// Ids that are told apart within an answer. More than any answer holds that a size is learnt from.
+const MAX_IDS: usize = 8_192;
+/// Ids in one output.
+const CHUNK: usize = 1_000;
+
+/// An answer, from its REQ to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The number that it was asked for by.
+    pub sub: u32,
+    /// What was asked for.
+    pub asked: Window,
+    /// Everything that came, whatever the checks said: what a relay may count against its cap.
+    pub raw: u64,
+    /// The span from the oldest valid event within `asked` to the newest; `None` where there is none.
+    pub shown: Option<Window>,
+    ids: BTreeSet<Id>,
+}
+
+impl Answer {
+    /// The answer to a REQ for `asked` by the number `sub`, of which nothing has come yet.
+    pub fn new(sub: u32, asked: Window) -> Self {
+        Self { sub, asked, raw: 0, shown: None, ids: BTreeSet::new() }
+    }
+
+    /// Takes an input, which may be anything; whether it is an event that was asked for.
+    pub fn take(&mut self, input: &Input<'_>) -> bool {
+        let Input::Event { sub, id, created_at, verdict } = *input else { return false };
+        if sub != self.sub {
+            return false;
+        }
+        self.raw += 1;
+        if matches!(verdict, Verdict::Bad(_)) || !self.asked.contains(created_at) {
+            return false;
+        }
+        if self.ids.len() < MAX_IDS {
+            self.ids.insert(id);
+        }
+        let Window { since, until } = self.shown.unwrap_or(Window { since: created_at, until: created_at });
+        self.shown = Some(Window { since: since.min(created_at), until: until.max(created_at) });
+        true
+    }
+
+    /// How many different valid events it surely has shown.
+    pub fn valid(&self) -> u64 {
+        self.ids.len() as u64
+    }
+}
+
+/// How large a relay's answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// How many events are asked for at once.
+    pub limit: u64,
+    /// The largest answer: the relay's cap is no smaller.
+    pub most: u64,
+    /// The smallest answer that is known to have been cut; `u64::MAX` where there was none.
+    pub cut: u64,
+}
+
+impl Sizes {
+    /// Of a relay that showed nothing yet, where so many are asked for at once.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, most: 0, cut: u64::MAX }
+    }
+
+    /// Takes an answer that has ended; `finished` is NIP-67's hint. Whether it holds all that there is in its window.
+    pub fn ended(&mut self, answer: &Answer, finished: Option<bool>) -> bool {
+        self.most = self.most.max(answer.valid());
+        if finished == Some(false) {
+            self.was_cut(answer.raw);
+        }
+        finished.unwrap_or_else(|| answer.raw == 0 || self.is_whole(answer.raw))
+    }
+
+    /// An answer of `raw` events turns out to have been cut.
+    pub fn was_cut(&mut self, raw: u64) {
+        self.cut = self.cut.min(raw);
+    }
+
+    /// Whether an answer of `raw` events holds all that there is in its window, as far as is known by now.
+    pub fn is_whole(&self, raw: u64) -> bool {
+        raw < self.most.min(self.limit).min(self.cut)
+    }
+
+    /// Whether there is reason to say that an answer of `raw` events was cut.
+    pub fn is_full(&self, raw: u64) -> bool {
+        raw >= self.limit || (raw >= self.cut && raw >= self.most)
+    }
+}
+
+/// What we have, less what the relay has shown. REQ has no other way to learn what a relay lacks; it is known once everything
+/// was read in one session.
+#[derive(Debug, Clone, Default)]
+pub struct Offer(Vec<(Item, bool)>);
+
+impl Offer {
+    /// All that we have: 48 bytes an item, whatever the relay sends.
+    pub fn new(set: &Set<'_>) -> Self {
+        let mut items = Vec::with_capacity(usize::try_from(set.count(Item::MIN, Item::MAX)).unwrap_or(0));
+        set.items(Item::MIN, Item::MAX, |item| {
+            items.push((item, false));
+            ControlFlow::Continue(())
+        });
+        Self(items)
+    }
+
+    /// Takes an input, which may be anything: of an event that is shown, the relay doesn't lack it. Late is not lacking, so
+    /// events of answers that have ended are to come here, too.
+    pub fn take(&mut self, input: &Input<'_>) {
+        if let Input::Event { id, created_at, verdict: Verdict::New | Verdict::Known, .. } = *input
+            && let Ok(at) = self.0.binary_search_by_key(&Item { created_at, id }, |(item, _)| *item)
+        {
+            self.0[at].1 = true;
+        }
+    }
+
+    /// What the relay never showed of the seconds that it has shown whole, in chunks.
+    pub fn lacking(&self, is_whole: impl Fn(u64) -> bool) -> Vec<Vec<Id>> {
+        let lacks = |(item, shown): &&(Item, bool)| !shown && is_whole(item.created_at);
+        let ids: Vec<Id> = self.0.iter().filter(lacks).map(|(item, _)| item.id).collect();
+        ids.chunks(CHUNK).map(<[Id]>::to_vec).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Local;
+
+    fn event(sub: u32, created_at: u64, number: u8, verdict: Verdict) -> Input<'static> {
+        Input::Event { sub, id: [number; 32], created_at, verdict }
+    }
+
+    #[test]
+    fn an_answer_counts_everything_and_each_valid_event_once() {
+        let mut answer = Answer::new(1, Window { since: 10, until: 20 });
+        for (input, asked) in [
+            (event(1, 12, 1, Verdict::New), true),
+            (event(1, 12, 1, Verdict::Known), true),
+            (event(1, 15, 2, Verdict::New), true),
+            (event(1, 0, 3, Verdict::Bad(20)), false),
+            (event(1, 9, 4, Verdict::New), false),
+            (event(2, 12, 5, Verdict::New), false),
+            (Input::Timeout, false),
+        ] {
+            assert_eq!(answer.take(&input), asked, "{input:?}");
+        }
+        assert_eq!((answer.raw, answer.valid()), (5, 2));
+        assert_eq!(answer.shown, Some(Window { since: 12, until: 15 }));
+    }
+
+    #[test]
+    fn only_fewer_than_ever_are_surely_all() {
+        let answer = |count: u8| {
+            let mut answer = Answer::new(1, Window { since: 0, until: 9 });
+            (0..count).for_each(|number| assert!(answer.take(&event(1, 5, number, Verdict::New))));
+            answer
+        };
+        let mut sizes = Sizes::new(50);
+        assert!(sizes.ended(&answer(0), None) && !sizes.ended(&answer(7), None) && sizes.ended(&answer(6), None));
+        assert!(sizes.ended(&answer(7), Some(true)) && !sizes.ended(&answer(5), Some(false)));
+        assert!(!sizes.is_whole(5) && sizes.is_whole(4));
+        assert!(!sizes.is_full(6) && sizes.is_full(7) && !sizes.ended(&answer(60), None) && sizes.is_full(50));
+    }
+
+    #[test]
+    fn what_was_not_shown_is_lacking() {
+        let item = |number: u8| Item { created_at: number.into(), id: [number; 32] };
+        let mut offer = Local::new((0..5).map(item)).with(Offer::new);
+        offer.take(&event(9, 1, 1, Verdict::Known));
+        offer.take(&event(9, 2, 2, Verdict::Bad(22)));
+        assert_eq!(offer.lacking(|second| second != 3), [vec![[0; 32], [2; 32], [4; 32]]]);
+    }
+}
