@@ -1,14 +1,15 @@
 //! What every strategy that asks by REQ needs: what an answer has shown, whether that can be all, and what the relay lacks.
 //!
 //! A relay shows a number of events at most, which it may not tell. As many as it ever showed may be just that number; only an
-//! answer of fewer is surely whole, whichever events the relay leaves out. [`Sizes`] keeps this account.
+//! answer of fewer is surely whole, whichever events the relay leaves out. [`Sizes`] keeps this account, and says what an answer
+//! leaves open.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::ffi::{Id, Item, Window};
+use crate::ffi::{Id, Item, Window, meaning};
 use crate::host::Set;
-use crate::plugin::{Input, Verdict};
+use crate::plugin::{Input, Outcome, Reason, Verdict};
 
 /// Ids that are told apart within an answer. More than any answer holds that a size is learnt from.
 const MAX_IDS: usize = 8_192;
@@ -59,6 +60,66 @@ impl Answer {
     }
 }
 
+/// What an input means for an answer that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It has ended, with NIP-67's hint.
+    Answered(Option<bool>),
+    /// It won't come.
+    Over(Outcome),
+}
+
+impl Answer {
+    /// Whether an input, which may be anything, ends it. Its REQ is still to be closed, unless the input is a CLOSED.
+    pub fn ended(&self, input: &Input<'_>) -> Option<End> {
+        match *input {
+            Input::Eose { sub, finished } if sub == self.sub => Some(End::Answered(finished)),
+            // Some relays end an answer so, in place of EOSE.
+            Input::Closed { sub, meaning: meaning::UNKNOWN, text, .. }
+                if sub == self.sub && (text.is_empty() || self.raw > 0) =>
+            {
+                Some(End::Answered(None))
+            }
+            Input::Closed { sub, meaning, text, cap, .. } if sub == self.sub => {
+                Some(End::Over(Outcome::refused(meaning, cap, text)))
+            }
+            Input::Notice { meaning, text, cap, names_negentropy: false } if meaning != meaning::UNKNOWN => {
+                Some(End::Over(Outcome::refused(meaning, cap, text)))
+            }
+            Input::ConnectionLost => {
+                Some(End::Over(Outcome::Failed(Reason::ConnectionLost, "the connection was lost".to_owned())))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is to be read. An event in it may say that the answer beside it was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The window to ask for.
+    pub window: Window,
+    /// How many events the answer beside it had.
+    beside: u64,
+}
+
+impl From<Window> for Span {
+    fn from(window: Window) -> Self {
+        Self { window, beside: u64::MAX }
+    }
+}
+
+/// What an answer to a [`Span`] comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    /// What was shown whole.
+    pub whole: Option<Window>,
+    /// What is to be read yet: together with `whole` and `unsure` it is the window that was asked for.
+    pub open: Vec<Span>,
+    /// A second that may hold more than was shown, and how many events came of it.
+    pub unsure: Option<(u64, u64)>,
+}
+
 /// How large a relay's answers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -83,6 +144,37 @@ impl Sizes {
             self.was_cut(answer.raw);
         }
         finished.unwrap_or_else(|| answer.raw == 0 || self.is_whole(answer.raw))
+    }
+
+    /// Takes an answer to `span` that has ended, and says what it leaves open.
+    pub fn read(&mut self, span: Span, answer: &Answer, finished: Option<bool>) -> Read {
+        if answer.shown.is_some() {
+            self.was_cut(span.beside);
+        }
+        let asked = answer.asked;
+        let is_whole = self.ended(answer, finished);
+        let Window { since, until } = answer.shown.unwrap_or(asked);
+        if is_whole && (finished.is_some() || answer.shown.is_none()) {
+            return Read { whole: Some(asked), ..Read::default() };
+        }
+        if is_whole {
+            // Below is asked until nothing comes, whatever the sizes say; the oldest second may go on there.
+            let from = if since < until { since + 1 } else { since };
+            let below = (asked.since < from).then(|| Window { until: from - 1, ..asked }.into());
+            return Read {
+                whole: Some(Window { since: from, ..asked }),
+                open: below.into_iter().collect(),
+                unsure: None,
+            };
+        }
+        let beside = answer.raw;
+        let below = (asked.since < since).then(|| Span { window: Window { until: since - 1, ..asked }, beside });
+        let above = (until < asked.until).then(|| Span { window: Window { since: until + 1, ..asked }, beside });
+        let middle = since + (until - since) / 2;
+        let halves = (since < until).then_some([(since, middle), (middle.saturating_add(1), until)]);
+        let halves = halves.into_iter().flatten().map(|(since, until)| Window { since, until }.into());
+        let open = below.into_iter().chain(halves).chain(above).collect();
+        Read { whole: None, open, unsure: (since == until).then_some((since, answer.raw)) }
     }
 
     /// An answer of `raw` events turns out to have been cut.
@@ -183,5 +275,42 @@ mod tests {
         offer.take(&event(9, 1, 1, Verdict::Known));
         offer.take(&event(9, 2, 2, Verdict::Bad(22)));
         assert_eq!(offer.lacking(|second| second != 3), [vec![[0; 32], [2; 32], [4; 32]]]);
+    }
+
+    #[test]
+    fn whatever_a_relay_leaves_out_is_asked_for_or_unsure() {
+        let mut number = 1_u64;
+        let mut random = |end: u64| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) % end
+        };
+        for case in 0..3_000 {
+            let (cap, seconds) = (1 + random(12), 1 + random(60));
+            let events: Vec<u64> = (0..random(60)).map(|_| random(seconds)).collect();
+            let (mut sizes, mut todo) = (Sizes::new(1 + random(20)), vec![Span::from(Window { since: 0, until: 100 })]);
+            let (mut seen, mut whole, mut unsure) = (BTreeSet::new(), Vec::new(), Vec::new());
+            while let Some(span) = todo.pop() {
+                let within = |at: &usize| span.window.contains(events[*at]);
+                let mut page: Vec<usize> = (0..events.len()).filter(within).collect();
+                // Any of them, in any order.
+                while page.len() as u64 > cap.min(sizes.limit) {
+                    page.swap_remove(random(page.len() as u64) as usize);
+                }
+                let mut answer = Answer::new(1, span.window);
+                for at in page {
+                    seen.insert(at);
+                    answer.take(&event(1, events[at], at as u8, Verdict::New));
+                }
+                let read = sizes.read(span, &answer, None);
+                whole.extend(read.whole);
+                todo.extend(read.open);
+                unsure.extend(read.unsure);
+            }
+            for (at, second) in events.iter().enumerate().filter(|(at, _)| !seen.contains(at)) {
+                assert!(!whole.iter().any(|window| window.contains(*second)), "case {case}: event {at} is claimed");
+                let named = unsure.iter().any(|(unsure, raw)| unsure == second && !sizes.is_whole(*raw));
+                assert!(named, "case {case}: event {at} is lost");
+            }
+        }
     }
 }

@@ -64,11 +64,11 @@ struct Trap {
 }
 
 impl Reader {
-    /// Reads `window` but for what is in `drained`, by windows of `width` seconds at first; `now` is the last second that
+    /// Reads `gaps`, which lie in `window`, by windows of `width` seconds at first; `now` is the last second that
     /// can be claimed where the window has no end.
-    pub(crate) fn new(window: Window, drained: &[Window], now: u64, width: u64, limit: u64) -> Self {
+    pub(crate) fn new(window: Window, gaps: Vec<Window>, now: u64, width: u64, limit: u64) -> Self {
         let until = if window.until == u64::MAX { now } else { window.until };
-        let todo = window.without(drained).into_iter().map(|window| {
+        let todo = gaps.into_iter().map(|window| {
             // What is dated later than now is rare: it comes with the first window.
             let later = window.until.saturating_sub(now.max(window.since));
             let step = (later > 0).then(|| later.saturating_add(width));

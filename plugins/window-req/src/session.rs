@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use strategy_abi::ffi::meaning;
-use strategy_abi::req::{Answer, Offer};
+use strategy_abi::req::{Answer, End, Offer};
 use strategy_abi::{Id, Input, Narrow, Outcome, Output, Reason, Request, Session, Set, Verdict};
 
 use crate::WindowReq;
@@ -51,14 +50,12 @@ impl WindowSession {
     }
 
     fn start(&mut self, set: &Set<'_>, mono_ms: u64, unix_s: u64) {
-        let Request { filter, window, drained, profile, direction, .. } = &self.request;
-        // What the relay lacks is known only where all that it has was seen in this session.
-        let drained = if direction.up() { &[] } else { drained.as_slice() };
+        let Request { filter, window, profile, direction, .. } = &self.request;
         let limit = profile.max_limit.map_or(self.settings.page_size, |most| self.settings.page_size.min(most.max(1)));
         let open: Option<BTreeSet<Id>> = filter.ids.as_ref().map(|ids| ids.iter().copied().collect());
         // What is asked for by ids is as large as they are many.
         let width = if open.is_some() { u64::MAX } else { self.settings.first_window_s };
-        let reader = Reader::new(*window, drained, unix_s, width, limit);
+        let reader = Reader::new(*window, self.request.to_read(), unix_s, width, limit);
         let offer = direction.up().then(|| Offer::new(set));
         let answer = Answer::new(0, *window);
         let reading = Reading { reader, offer, open, answer, silent_at: 0, late_at: 0 };
@@ -167,38 +164,24 @@ impl Session for WindowSession {
                 return Ok(());
             }
         };
-        let current = reading.answer.sub;
-        match input {
-            Input::Start => return Err("a session is started once".to_owned()),
-            Input::ConnectionLost => {
-                self.fail(*reading, Reason::ConnectionLost, "the connection was lost".to_owned());
+        let sub = reading.answer.sub;
+        let is_open = !matches!(input, Input::Closed { .. } | Input::ConnectionLost);
+        if input == Input::Start {
+            return Err("a session is started once".to_owned());
+        }
+        if input == Input::Timeout {
+            self.timed_out(reading, mono_ms);
+        } else if let Some(end) = reading.answer.ended(&input) {
+            self.out.extend(is_open.then_some(Output::Close { sub }));
+            match end {
+                End::Answered(finished) => self.answered(reading, finished, mono_ms),
+                End::Over(outcome) => self.end(*reading, outcome),
             }
-            Input::Eose { sub, finished } if sub == current => {
-                self.out.push_back(Output::Close { sub });
-                self.answered(reading, finished, mono_ms);
-            }
-            // Some relays end an answer so, in place of EOSE.
-            Input::Closed { sub, meaning: meaning::UNKNOWN, text, .. }
-                if sub == current && (text.is_empty() || reading.answer.raw > 0) =>
-            {
-                self.answered(reading, None, mono_ms);
-            }
-            Input::Closed { sub, meaning, text, cap, .. } if sub == current => {
-                self.end(*reading, Outcome::refused(meaning, cap, text));
-            }
-            Input::Notice { meaning, text, cap, names_negentropy: false } if meaning != meaning::UNKNOWN => {
-                self.out.push_back(Output::Close { sub: current });
-                self.end(*reading, Outcome::refused(meaning, cap, text));
-            }
-            Input::Timeout => self.timed_out(reading, mono_ms),
-            input => {
-                if reading.event(&input, mono_ms, self.settings.timeout_ms) {
-                    self.out.push_back(Output::Close { sub: current });
-                    self.fail(*reading, Reason::Protocol, format!("more than {MAX_ANSWER} events in one answer"));
-                } else {
-                    self.phase = Phase::Reading(reading);
-                }
-            }
+        } else if reading.event(&input, mono_ms, self.settings.timeout_ms) {
+            self.out.push_back(Output::Close { sub });
+            self.fail(*reading, Reason::Protocol, format!("more than {MAX_ANSWER} events in one answer"));
+        } else {
+            self.phase = Phase::Reading(reading);
         }
         Ok(())
     }

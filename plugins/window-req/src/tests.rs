@@ -5,31 +5,17 @@ mod relay;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use strategy_abi::testing::{Local, Value, configure, host};
+use strategy_abi::testing::{Local, NOW, Value, configure, host, request};
 use strategy_abi::{
-    Direction, Filter, Id, Input, Narrow, Outcome, Output, Profile, Reason, Request, Session, Strategy, Verdict, Window,
+    Direction, Filter, Id, Input, Narrow, Outcome, Output, Reason, Request, Session, Strategy, Verdict, Window,
 };
 
 use crate::WindowReq;
 use crate::session::WindowSession;
 use relay::{End, Random, Relay, item, relay};
 
-const NOW: u64 = 1_700_000_000;
 /// As the host allows.
 const MAX_IDLE: u32 = 1_000;
-
-fn request(window: Window) -> Request {
-    Request {
-        filter: Filter { json: "{}".to_owned(), ..Filter::default() },
-        window,
-        drained: Vec::new(),
-        remembered: Vec::new(),
-        profile: Profile::default(),
-        direction: Direction::Down,
-        proven: false,
-        seed: 1,
-    }
-}
 
 fn open(page_size: i64, request: Request) -> WindowSession {
     let strategy: WindowReq = configure(&[("page_size", Value::Integer(page_size))]).expect("valid");
