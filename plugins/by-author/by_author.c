@@ -302,6 +302,24 @@ static int furthest(const session *s, size_t *which, uint64_t *at) {
     return found;
 }
 
+/* Claims a window, but for what was claimed in earlier sessions. */
+static void claim_window(session *s, uint64_t since, uint64_t until) {
+    for (size_t i = 0; i < s->drained_len && s->drained[i].since <= until; i++) {
+        gs_window before = s->drained[i];
+        if (before.since > before.until || before.until < since) {
+            continue;
+        }
+        if (since < before.since) {
+            drained(s, since, before.since - 1);
+        }
+        if (before.until >= until) {
+            return;
+        }
+        since = before.until + 1;
+    }
+    drained(s, since, until);
+}
+
 /* Claims what lies above everything that is left to read, but for unsure seconds. */
 static void claim(session *s) {
     size_t which;
@@ -319,14 +337,14 @@ static void claim(session *s) {
     }
     for (size_t i = unsure_from(s, all.since); i < s->unsure_len && s->unsure[i].at <= all.until; i++) {
         if (all.since < s->unsure[i].at) {
-            drained(s, all.since, s->unsure[i].at - 1);
+            claim_window(s, all.since, s->unsure[i].at - 1);
         }
         if (s->unsure[i].at == all.until) {
             return;
         }
         all.since = s->unsure[i].at + 1;
     }
-    drained(s, all.since, all.until);
+    claim_window(s, all.since, all.until);
 }
 
 /* Whether all units have been read in a second. */
@@ -672,8 +690,9 @@ static int32_t poll(void *opened, gs_output *output) {
         s->out_told = s->out_len = 0;
         return GS_OK;
     }
+    /* A host of a lower minor version may have room for less. */
     uint32_t struct_size = output->struct_size;
-    *output = s->out[s->out_told++];
+    memcpy(output, &s->out[s->out_told++], struct_size < sizeof *output ? struct_size : sizeof *output);
     output->struct_size = struct_size;
     return GS_SOME;
 }
