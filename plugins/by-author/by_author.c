@@ -24,6 +24,7 @@
 #define MAX_QUESTIONS 150000    /* of one session */
 #define MAX_ANSWER 1000000      /* events of one answer */
 #define MAX_INVALID 500         /* answers of invalid events alone */
+#define ENOUGH 4                /* answers after which invalid events that came with all of them are noise */
 #define MAX_TIMEOUTS 20         /* timeouts that one answer may take in all */
 #define MAX_HAVE 1000           /* ids in one output */
 
@@ -77,12 +78,13 @@ typedef struct session {
     span asked;                 /* what of it, */
     uint32_t sub;               /* and by which number */
     uint64_t silent_at, late_at;
-    uint64_t raw;               /* of the answer that is coming: everything, */
+    uint64_t raw, bad;          /* of the answer that is coming: everything, what was invalid, */
     gs_id *ids;                 /* and the different valid events, in a table */
     uint8_t *used;
     size_t table_len, valid;
     gs_window shown;
-    uint64_t questions, invalid;
+    uint64_t questions, answers, invalid;
+    uint64_t noise;             /* invalid events that came with every answer: they take no other's place */
     gs_item *items;             /* what we have at the start, */
     uint8_t *items_shown;       /* and whether the relay showed it */
     size_t items_len;
@@ -511,7 +513,7 @@ static void ask(session *s, uint64_t mono_ms) {
     s->sub++;
     s->silent_at = mono_ms + s->set.timeout_ms;
     s->late_at = mono_ms + s->set.timeout_ms * MAX_TIMEOUTS;
-    s->raw = 0;
+    s->raw = s->bad = 0;
     s->valid = 0;
     memset(s->used, 0, s->table_len);
     gs_output *out = yield(s, GS_REQ);
@@ -530,6 +532,8 @@ static void ask(session *s, uint64_t mono_ms) {
 
 static void end_of_answer(session *s, int finished, uint64_t mono_ms) {
     yield(s, GS_PROGRESS)->count = s->valid;
+    s->noise = s->bad < s->noise ? s->bad : s->noise;
+    s->raw -= ++s->answers >= ENOUGH ? s->noise : 0;
     s->most = s->valid > s->most ? s->valid : s->most;
     if (finished == 0 && s->raw < s->cut) {
         s->cut = s->raw;
@@ -585,6 +589,7 @@ static void count_event(session *s, const gs_input *input) {
     uint64_t at = input->created_at;
     s->raw++;
     if (input->verdict >= GS_BAD || at < s->asked.since || at > s->asked.until) {
+        s->bad++;
         return;
     }
     s->silent_at = input->mono_ms + s->set.timeout_ms;
@@ -776,7 +781,7 @@ static int copy_request(session *s, const gs_request *request) {
     }
     uint64_t most = request->profile.max_limit == 0 ? 1 : request->profile.max_limit;
     s->limit = s->set.page_size < most ? s->set.page_size : most;
-    s->cut = GS_NONE;
+    s->cut = s->noise = GS_NONE;
     for (s->table_len = 16; s->table_len < 4 * s->limit; s->table_len *= 2) {
     }
     s->ids = malloc(s->table_len * sizeof(gs_id));

@@ -13,6 +13,8 @@ use crate::plugin::{Input, Outcome, Reason, Verdict};
 
 /// Ids that are told apart within an answer. More than any answer holds that a size is learnt from.
 const MAX_IDS: usize = 8_192;
+/// Answers after which what came with all of them is taken for noise.
+const ENOUGH: u32 = 4;
 /// Ids in one output.
 const CHUNK: usize = 1_000;
 
@@ -23,8 +25,10 @@ pub struct Answer {
     pub sub: u32,
     /// What was asked for.
     pub asked: Window,
-    /// Everything that came, whatever the checks said: what a relay may count against its cap.
+    /// Everything that came, whatever the checks said.
     pub raw: u64,
+    /// What of it was invalid, or not asked for.
+    pub bad: u64,
     /// The span from the oldest valid event within `asked` to the newest; `None` where there is none.
     pub shown: Option<Window>,
     ids: BTreeSet<Id>,
@@ -33,7 +37,7 @@ pub struct Answer {
 impl Answer {
     /// The answer to a REQ for `asked` by the number `sub`, of which nothing has come yet.
     pub fn new(sub: u32, asked: Window) -> Self {
-        Self { sub, asked, raw: 0, shown: None, ids: BTreeSet::new() }
+        Self { sub, asked, raw: 0, bad: 0, shown: None, ids: BTreeSet::new() }
     }
 
     /// Takes an input, which may be anything; whether it is an event that was asked for.
@@ -44,6 +48,7 @@ impl Answer {
         }
         self.raw += 1;
         if matches!(verdict, Verdict::Bad(_)) || !self.asked.contains(created_at) {
+            self.bad += 1;
             return false;
         }
         if self.ids.len() < MAX_IDS {
@@ -129,21 +134,33 @@ pub struct Sizes {
     pub most: u64,
     /// The smallest answer that is known to have been cut; `u64::MAX` where there was none.
     pub cut: u64,
+    /// Invalid events that came with every answer, whatever was asked for, and how many answers that were.
+    noise: u64,
+    answers: u32,
 }
 
 impl Sizes {
     /// Of a relay that showed nothing yet, where so many are asked for at once.
     pub fn new(limit: u64) -> Self {
-        Self { limit, most: 0, cut: u64::MAX }
+        Self { limit, most: 0, cut: u64::MAX, noise: u64::MAX, answers: 0 }
     }
 
     /// Takes an answer that has ended; `finished` is NIP-67's hint. Whether it holds all that there is in its window.
     pub fn ended(&mut self, answer: &Answer, finished: Option<bool>) -> bool {
         self.most = self.most.max(answer.valid());
+        self.noise = self.noise.min(answer.bad);
+        self.answers = self.answers.saturating_add(1);
+        let counted = self.counted(answer);
         if finished == Some(false) {
-            self.was_cut(answer.raw);
+            self.was_cut(counted);
         }
-        finished.unwrap_or_else(|| answer.raw == 0 || self.is_whole(answer.raw))
+        finished.unwrap_or_else(|| counted == 0 || self.is_whole(counted))
+    }
+
+    /// How many events of an answer a relay may count against its cap: all but those that come with every answer.
+    pub fn counted(&self, answer: &Answer) -> u64 {
+        let noise = if self.answers >= ENOUGH { self.noise } else { 0 };
+        answer.raw.saturating_sub(noise.min(answer.bad))
     }
 
     /// Takes an answer to `span` that has ended, and says what it leaves open.
@@ -167,29 +184,29 @@ impl Sizes {
                 unsure: None,
             };
         }
-        let beside = answer.raw;
+        let beside = self.counted(answer);
         let below = (asked.since < since).then(|| Span { window: Window { until: since - 1, ..asked }, beside });
         let above = (until < asked.until).then(|| Span { window: Window { since: until + 1, ..asked }, beside });
         let middle = since + (until - since) / 2;
         let halves = (since < until).then_some([(since, middle), (middle.saturating_add(1), until)]);
         let halves = halves.into_iter().flatten().map(|(since, until)| Window { since, until }.into());
         let open = below.into_iter().chain(halves).chain(above).collect();
-        Read { whole: None, open, unsure: (since == until).then_some((since, answer.raw)) }
+        Read { whole: None, open, unsure: (since == until).then_some((since, beside)) }
     }
 
-    /// An answer of `raw` events turns out to have been cut.
-    pub fn was_cut(&mut self, raw: u64) {
-        self.cut = self.cut.min(raw);
+    /// An answer of `counted` events turns out to have been cut.
+    pub fn was_cut(&mut self, counted: u64) {
+        self.cut = self.cut.min(counted);
     }
 
-    /// Whether an answer of `raw` events holds all that there is in its window, as far as is known by now.
-    pub fn is_whole(&self, raw: u64) -> bool {
-        raw < self.most.min(self.limit).min(self.cut)
+    /// Whether an answer of `counted` events holds all that there is in its window, as far as is known by now.
+    pub fn is_whole(&self, counted: u64) -> bool {
+        counted < self.most.min(self.limit).min(self.cut)
     }
 
-    /// Whether there is reason to say that an answer of `raw` events was cut.
-    pub fn is_full(&self, raw: u64) -> bool {
-        raw >= self.limit || (raw >= self.cut && raw >= self.most)
+    /// Whether there is reason to say that an answer of `counted` events was cut.
+    pub fn is_full(&self, counted: u64) -> bool {
+        counted >= self.limit || (counted >= self.cut && counted >= self.most)
     }
 }
 

@@ -146,8 +146,11 @@ impl Reader {
             self.go_on(span, asked.since, None);
         } else if is_whole {
             self.claim(Window { since: shown.until.saturating_add(1), until: asked.until });
-            let trap =
-                (asked.since < shown.since).then_some(Trap { floor: asked.since, raw: answer.raw, claim: Some(shown) });
+            let trap = (asked.since < shown.since).then_some(Trap {
+                floor: asked.since,
+                raw: self.sizes.counted(answer),
+                claim: Some(shown),
+            });
             if trap.is_none() {
                 self.claim(shown);
             }
@@ -160,12 +163,13 @@ impl Reader {
 
     /// An answer may have been cut: what it leaves open is read in pieces.
     fn split(&mut self, span: Span, answer: &Answer, shown: Window, finished: Option<bool>) {
-        let trap = |floor| Some(Trap { floor, raw: answer.raw, claim: None });
+        let raw = self.sizes.counted(answer);
+        let trap = |floor| Some(Trap { floor, raw, claim: None });
         let asked = answer.asked;
         self.go_on(span, shown.since, trap(asked.since).filter(|_| asked.since < shown.since));
         if shown.since == shown.until {
             // Alone it would show no more.
-            let second = Second { shown: answer.valid(), raw: answer.raw, more: finished == Some(false) };
+            let second = Second { shown: answer.valid(), raw, more: finished == Some(false) };
             self.unsure.insert(shown.since, second);
         } else {
             let length = (shown.until - shown.since).saturating_add(1);
@@ -188,7 +192,7 @@ impl Reader {
         finished: Option<bool>,
     ) -> Result<(), String> {
         let Window { since, until } = answer.asked;
-        if answer.raw > 0 {
+        if answer.raw > 0 && !is_whole {
             self.invalid += 1;
             if self.invalid > MAX_INVALID || finished == Some(false) {
                 return Err(format!("asked for {since} to {until}, it sent {} events, none of them valid", answer.raw));
@@ -208,7 +212,7 @@ impl Reader {
             self.widened = since == span.window.since;
             span.step = Some(u64::MAX);
         } else if since == until {
-            self.unsure.insert(since, Second { shown: 0, raw: answer.raw, more: false });
+            self.unsure.insert(since, Second { shown: 0, raw: self.sizes.counted(answer), more: false });
             self.pass(span, since);
             return Ok(());
         }
@@ -256,11 +260,12 @@ impl Reader {
 
     /// Sets the width so that answers are about half as large as they can be.
     fn adapt(&mut self, answer: &Answer) {
+        let counted = self.sizes.counted(answer);
         let most = self.sizes.limit.min(self.sizes.cut);
         let is_wide = answer.asked.until - answer.asked.since >= self.width - 1;
-        if answer.raw < most / 4 && is_wide {
+        if counted < most / 4 && is_wide {
             self.width = self.width.saturating_mul(2);
-        } else if answer.raw > most - most / 4 {
+        } else if counted > most - most / 4 {
             self.width = (self.width / 2).max(1);
         }
     }
