@@ -7,6 +7,8 @@
 //! | `settings` | how it reads its section of the configuration |
 //! | `host` | what it may ask of the host |
 //! | `export` | the functions of the C interface over any [`Strategy`] |
+//! | [`req`] | what every strategy that asks by REQ needs: answers, their sizes, what the relay lacks |
+//! | `window` | what a strategy reckons with windows |
 //! | [`testing`] | what a strategy's own tests need where the host would be |
 //!
 //! A strategy in Rust implements [`Strategy`], is built as a `cdylib`, and says [`export_strategy!`] once. The interface has a
@@ -18,8 +20,10 @@ pub mod export;
 pub mod ffi;
 mod host;
 mod plugin;
+pub mod req;
 mod settings;
 pub mod testing;
+mod window;
 
 pub use ffi::{Id, Item, Window};
 pub use host::{Host, Level, Set, Span};

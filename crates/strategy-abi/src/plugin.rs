@@ -151,6 +151,14 @@ pub struct Request {
     pub seed: u64,
 }
 
+impl Request {
+    /// What of the window is to be read. What the relay lacks is known only where all that it has was seen in this session: then
+    /// what was drained before is read again.
+    pub fn to_read(&self) -> Vec<Window> {
+        self.window.without(if self.direction.up() { &[] } else { &self.drained })
+    }
+}
+
 /// What the checks said about a received event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

@@ -167,6 +167,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_c_compiles_without_a_warning() {
+        let library = c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[]);
+        assert!(library.is_file(), "{}", library.display());
+    }
+
+    #[test]
     fn a_package_has_its_library() {
         let library = rust_library("window-req");
         assert!(library.is_file(), "{}", library.display());

@@ -12,12 +12,8 @@
 //! | module | decides |
 //! |---|---|
 //! | `reader` | which window is next, what is drained, what can't be shown |
-//! | `page` | what one answer has shown |
 //! | `session` | when to ask, when to give up |
-//! | `offer` | what we have and the relay never showed |
 
-mod offer;
-mod page;
 mod reader;
 mod session;
 #[cfg(test)]

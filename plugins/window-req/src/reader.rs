@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use strategy_abi::req::{Answer, Sizes};
 use strategy_abi::{Output, Window};
-
-use crate::page::Page;
 
 /// Questions of one session: less than the host allows.
 const MAX_QUESTIONS: u32 = 150_000;
@@ -18,13 +17,9 @@ const MAX_INVALID: u32 = 500;
 pub(crate) struct Reader {
     /// What may be claimed at most: without what is yet to come.
     claimable: Window,
-    limit: u64,
+    sizes: Sizes,
     /// How wide windows are.
     width: u64,
-    /// The largest answer: the relay's cap is no smaller.
-    most: u64,
-    /// The smallest answer that is known to have been cut.
-    cut: u64,
     todo: Vec<Span>,
     /// The span that the open question is for; it begins where that was asked from.
     open: Option<Span>,
@@ -69,11 +64,11 @@ struct Trap {
 }
 
 impl Reader {
-    /// Reads `window` but for what is in `drained`, by windows of `width` seconds at first; `now` is the last second that
+    /// Reads `gaps`, which lie in `window`, by windows of `width` seconds at first; `now` is the last second that
     /// can be claimed where the window has no end.
-    pub(crate) fn new(window: Window, drained: &[Window], now: u64, width: u64, limit: u64) -> Self {
+    pub(crate) fn new(window: Window, gaps: Vec<Window>, now: u64, width: u64, limit: u64) -> Self {
         let until = if window.until == u64::MAX { now } else { window.until };
-        let todo = gaps(window, drained).into_iter().map(|window| {
+        let todo = gaps.into_iter().map(|window| {
             // What is dated later than now is rare: it comes with the first window.
             let later = window.until.saturating_sub(now.max(window.since));
             let step = (later > 0).then(|| later.saturating_add(width));
@@ -81,10 +76,8 @@ impl Reader {
         });
         Self {
             claimable: Window { until, ..window },
-            limit,
+            sizes: Sizes::new(limit),
             width,
-            most: 0,
-            cut: u64::MAX,
             todo: todo.collect(),
             open: None,
             unsure: BTreeMap::new(),
@@ -118,7 +111,7 @@ impl Reader {
     ///
     /// # Errors
     /// The relay's answers don't end.
-    pub(crate) fn next(&mut self) -> Result<Option<Page>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Window>, String> {
         let Some(mut span) = self.todo.pop() else {
             self.settle();
             return Ok(None);
@@ -132,55 +125,51 @@ impl Reader {
         let asked = Window { since: since.max(until.saturating_sub(width - 1)), until };
         span.untouched = false;
         self.open = Some(span);
-        Ok(Some(Page::new(asked)))
+        Ok(Some(asked))
     }
 
     /// An answer has ended; `finished` is NIP-67's hint.
     ///
     /// # Errors
     /// There is no way on.
-    pub(crate) fn ended(&mut self, page: &Page, finished: Option<bool>) -> Result<(), String> {
+    pub(crate) fn ended(&mut self, answer: &Answer, finished: Option<bool>) -> Result<(), String> {
         let Some(mut span) = self.open.take() else { return Ok(()) };
-        let asked = page.asked;
-        self.most = self.most.max(page.valid());
-        if finished == Some(false) {
-            self.cut = self.cut.min(page.raw);
-        }
-        let Some(shown) = page.shown else { return self.ended_without(span, page, finished) };
+        let asked = answer.asked;
+        let is_whole = self.sizes.ended(answer, finished);
+        let Some(shown) = answer.shown else { return self.ended_without(span, answer, is_whole, finished) };
         if let Some(trap) = span.trap.take() {
             self.spring(trap, shown);
         }
-        self.adapt(page);
+        self.adapt(answer);
         if finished == Some(true) {
             self.claim(asked);
             self.go_on(span, asked.since, None);
-        } else if finished.is_none() && self.is_whole(page.raw) {
+        } else if is_whole {
             self.claim(Window { since: shown.until.saturating_add(1), until: asked.until });
-            let trap =
-                (asked.since < shown.since).then_some(Trap { floor: asked.since, raw: page.raw, claim: Some(shown) });
+            let trap = (asked.since < shown.since).then_some(Trap {
+                floor: asked.since,
+                raw: self.sizes.counted(answer),
+                claim: Some(shown),
+            });
             if trap.is_none() {
                 self.claim(shown);
             }
             self.go_on(span, shown.since, trap);
         } else {
-            self.split(span, page, shown, finished);
+            self.split(span, answer, shown, finished);
         }
         Ok(())
     }
 
-    /// Whether an answer of so many events holds all that there is.
-    fn is_whole(&self, raw: u64) -> bool {
-        raw < self.most.min(self.limit).min(self.cut)
-    }
-
     /// An answer may have been cut: what it leaves open is read in pieces.
-    fn split(&mut self, span: Span, page: &Page, shown: Window, finished: Option<bool>) {
-        let trap = |floor| Some(Trap { floor, raw: page.raw, claim: None });
-        let asked = page.asked;
+    fn split(&mut self, span: Span, answer: &Answer, shown: Window, finished: Option<bool>) {
+        let raw = self.sizes.counted(answer);
+        let trap = |floor| Some(Trap { floor, raw, claim: None });
+        let asked = answer.asked;
         self.go_on(span, shown.since, trap(asked.since).filter(|_| asked.since < shown.since));
         if shown.since == shown.until {
             // Alone it would show no more.
-            let second = Second { shown: page.valid(), raw: page.raw, more: finished == Some(false) };
+            let second = Second { shown: answer.valid(), raw, more: finished == Some(false) };
             self.unsure.insert(shown.since, second);
         } else {
             let length = (shown.until - shown.since).saturating_add(1);
@@ -195,33 +184,39 @@ impl Reader {
     }
 
     /// An answer showed nothing that was asked for.
-    fn ended_without(&mut self, mut span: Span, page: &Page, finished: Option<bool>) -> Result<(), String> {
-        let Window { since, until } = page.asked;
-        if page.raw > 0 {
+    fn ended_without(
+        &mut self,
+        mut span: Span,
+        answer: &Answer,
+        is_whole: bool,
+        finished: Option<bool>,
+    ) -> Result<(), String> {
+        let Window { since, until } = answer.asked;
+        if answer.raw > 0 && !is_whole {
             self.invalid += 1;
             if self.invalid > MAX_INVALID || finished == Some(false) {
-                return Err(format!("asked for {since} to {until}, it sent {} events, none of them valid", page.raw));
+                return Err(format!("asked for {since} to {until}, it sent {} events, none of them valid", answer.raw));
             }
         }
-        if page.raw == 0 || finished == Some(true) || self.is_whole(page.raw) {
+        if is_whole {
             if until - since >= self.width - 1 {
                 self.width = self.width.saturating_mul(4);
             }
-            self.claim(page.asked);
+            self.claim(answer.asked);
             self.pass(span, since);
             return Ok(());
         }
         // Invalid events may stand where valid ones were left out.
-        if self.most == 0 && !self.widened {
+        if self.sizes.most == 0 && !self.widened {
             // How many it shows isn't known yet: all that there is may tell.
             self.widened = since == span.window.since;
             span.step = Some(u64::MAX);
         } else if since == until {
-            self.unsure.insert(since, Second { shown: 0, raw: page.raw, more: false });
+            self.unsure.insert(since, Second { shown: 0, raw: self.sizes.counted(answer), more: false });
             self.pass(span, since);
             return Ok(());
         }
-        if self.widened || self.most > 0 {
+        if self.widened || self.sizes.most > 0 {
             span.step = Some((until - since).div_ceil(2));
         }
         self.todo.push(span);
@@ -254,7 +249,7 @@ impl Reader {
     fn spring(&mut self, trap: Trap, shown: Window) {
         let was_cut = shown.until >= trap.floor;
         if was_cut {
-            self.cut = self.cut.min(trap.raw);
+            self.sizes.was_cut(trap.raw);
         }
         match trap.claim {
             Some(window) if was_cut => self.todo.push(Span { window, step: None, trap: None, untouched: false }),
@@ -264,12 +259,13 @@ impl Reader {
     }
 
     /// Sets the width so that answers are about half as large as they can be.
-    fn adapt(&mut self, page: &Page) {
-        let most = self.limit.min(self.cut);
-        let is_wide = page.asked.until - page.asked.since >= self.width - 1;
-        if page.raw < most / 4 && is_wide {
+    fn adapt(&mut self, answer: &Answer) {
+        let counted = self.sizes.counted(answer);
+        let most = self.sizes.limit.min(self.sizes.cut);
+        let is_wide = answer.asked.until - answer.asked.since >= self.width - 1;
+        if counted < most / 4 && is_wide {
             self.width = self.width.saturating_mul(2);
-        } else if page.raw > most - most / 4 {
+        } else if counted > most - most / 4 {
             self.width = (self.width / 2).max(1);
         }
     }
@@ -285,7 +281,7 @@ impl Reader {
     /// The session ends before its time: what is known to be whole is claimed.
     pub(crate) fn give_up(&mut self) {
         for (second, of) in std::mem::take(&mut self.unsure) {
-            if !of.more && self.is_whole(of.raw) {
+            if !of.more && self.sizes.is_whole(of.raw) {
                 self.claim(Window { since: second, until: second });
             }
         }
@@ -294,11 +290,11 @@ impl Reader {
     /// Everything was read: how large answers get is known as well as it will be.
     fn settle(&mut self) {
         for (second, of) in std::mem::take(&mut self.unsure) {
-            if !of.more && self.is_whole(of.raw) {
+            if !of.more && self.sizes.is_whole(of.raw) {
                 self.claim(Window { since: second, until: second });
                 continue;
             }
-            let certain = of.more || of.raw >= self.limit || (of.raw >= self.cut && of.raw >= self.most);
+            let certain = of.more || self.sizes.is_full(of.raw);
             self.out.push(Output::Dense { second, shown: of.shown, certain });
             self.dense.insert(second, of);
         }
@@ -311,28 +307,11 @@ impl Reader {
 
     /// How many events are asked for at once.
     pub(crate) fn limit(&self) -> u64 {
-        self.limit
+        self.sizes.limit
     }
 
     /// What there is to say since the last call.
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.out)
     }
-}
-
-/// What of `window` isn't in `drained`, in ascending order.
-fn gaps(window: Window, drained: &[Window]) -> Vec<Window> {
-    let mut drained: Vec<_> = drained.iter().filter(|drained| drained.since <= drained.until).collect();
-    drained.sort_unstable_by_key(|drained| drained.since);
-    let mut gaps = Vec::new();
-    let mut next = Some(window.since);
-    for Window { since, until } in drained {
-        let Some(from) = next.filter(|from| *from <= window.until) else { break };
-        if from < *since {
-            gaps.push(Window { since: from, until: window.until.min(since - 1) });
-        }
-        next = until.checked_add(1).map(|after| after.max(from));
-    }
-    gaps.extend(next.filter(|from| *from <= window.until).map(|since| Window { since, ..window }));
-    gaps
 }

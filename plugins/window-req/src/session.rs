@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use strategy_abi::ffi::meaning;
-use strategy_abi::{Id, Input, Narrow, Outcome, Output, Reason, Request, Session, Set};
+use strategy_abi::req::{Answer, End, Offer};
+use strategy_abi::{Id, Input, Narrow, Outcome, Output, Reason, Request, Session, Set, Verdict};
 
 use crate::WindowReq;
-use crate::offer::Offer;
-use crate::page::Page;
 use crate::reader::Reader;
 
 /// Events of one answer. A relay that ignores `limit` sends all that it has.
@@ -39,8 +37,7 @@ struct Reading {
     offer: Option<Offer>,
     /// What was asked for by its id, and hasn't come.
     open: Option<BTreeSet<Id>>,
-    sub: u32,
-    page: Page,
+    answer: Answer,
     /// When the answer is given up for silence.
     silent_at: u64,
     /// When it is given up in any case.
@@ -53,17 +50,15 @@ impl WindowSession {
     }
 
     fn start(&mut self, set: &Set<'_>, mono_ms: u64, unix_s: u64) {
-        let Request { filter, window, drained, profile, direction, .. } = &self.request;
-        // What the relay lacks is known only where all that it has was seen in this session.
-        let drained = if direction.up() { &[] } else { drained.as_slice() };
+        let Request { filter, window, profile, direction, .. } = &self.request;
         let limit = profile.max_limit.map_or(self.settings.page_size, |most| self.settings.page_size.min(most.max(1)));
         let open: Option<BTreeSet<Id>> = filter.ids.as_ref().map(|ids| ids.iter().copied().collect());
         // What is asked for by ids is as large as they are many.
         let width = if open.is_some() { u64::MAX } else { self.settings.first_window_s };
-        let reader = Reader::new(*window, drained, unix_s, width, limit);
+        let reader = Reader::new(*window, self.request.to_read(), unix_s, width, limit);
         let offer = direction.up().then(|| Offer::new(set));
-        let page = Page::new(*window);
-        let reading = Reading { reader, offer, open, sub: 0, page, silent_at: 0, late_at: 0 };
+        let answer = Answer::new(0, *window);
+        let reading = Reading { reader, offer, open, answer, silent_at: 0, late_at: 0 };
         self.ask(Box::new(reading), mono_ms);
     }
 
@@ -74,16 +69,16 @@ impl WindowSession {
         }
         let next = reading.reader.next();
         self.out.extend(reading.reader.take_outputs());
-        let page = match next {
-            Ok(Some(page)) => page,
+        let asked = match next {
+            Ok(Some(asked)) => asked,
             Ok(None) => return self.conclude(&reading),
             Err(text) => return self.fail(*reading, Reason::Protocol, text),
         };
         let (sub, limit) = (self.next_sub, reading.reader.limit());
         self.next_sub = self.next_sub.wrapping_add(1);
-        self.out.push_back(Output::Req { sub, narrow: Narrow::to(page.asked), limit });
+        self.out.push_back(Output::Req { sub, narrow: Narrow::to(asked), limit });
         let timeout = self.settings.timeout_ms;
-        (reading.sub, reading.page) = (sub, page);
+        reading.answer = Answer::new(sub, asked);
         reading.silent_at = mono_ms.saturating_add(timeout);
         reading.late_at = mono_ms.saturating_add(timeout.saturating_mul(MAX_TIMEOUTS));
         self.phase = Phase::Reading(reading);
@@ -92,7 +87,7 @@ impl WindowSession {
     fn conclude(&mut self, reading: &Reading) {
         if let Some(offer) = &reading.offer {
             let whole = |second| !reading.reader.is_dense(second);
-            self.out.extend(offer.chunks(whole).into_iter().map(Output::Have));
+            self.out.extend(offer.lacking(whole).into_iter().map(Output::Have));
         }
         self.done(Outcome::Complete);
     }
@@ -114,8 +109,8 @@ impl WindowSession {
     }
 
     fn answered(&mut self, mut reading: Box<Reading>, finished: Option<bool>, mono_ms: u64) {
-        self.out.push_back(Output::Progress(reading.page.valid()));
-        let ended = reading.reader.ended(&reading.page, finished);
+        self.out.push_back(Output::Progress(reading.answer.valid()));
+        let ended = reading.reader.ended(&reading.answer, finished);
         match ended {
             Ok(()) => self.ask(reading, mono_ms),
             Err(text) => self.fail(*reading, Reason::Protocol, text),
@@ -131,7 +126,7 @@ impl WindowSession {
             self.phase = Phase::Reading(reading);
             return;
         };
-        self.out.push_back(Output::Close { sub: reading.sub });
+        self.out.push_back(Output::Close { sub: reading.answer.sub });
         self.fail(*reading, Reason::Timeout, text);
     }
 }
@@ -139,20 +134,16 @@ impl WindowSession {
 impl Reading {
     /// Takes an event, if it is one; whether that are too many.
     fn event(&mut self, input: &Input<'_>, mono_ms: u64, timeout_ms: u64) -> bool {
-        let Input::Event { sub, id, created_at, verdict } = *input else { return false };
-        if !matches!(verdict, strategy_abi::Verdict::Bad(_)) {
-            // Of an ended answer too: late is not lacking.
-            if let Some(offer) = &mut self.offer {
-                offer.shown(created_at, id);
-            }
-            if let Some(open) = &mut self.open {
-                open.remove(&id);
-            }
+        if let Some(offer) = &mut self.offer {
+            offer.take(input);
         }
-        if sub == self.sub && self.page.take(id, created_at, verdict) {
+        if let (Input::Event { id, verdict: Verdict::New | Verdict::Known, .. }, Some(open)) = (input, &mut self.open) {
+            open.remove(id);
+        }
+        if self.answer.take(input) {
             self.silent_at = mono_ms.saturating_add(timeout_ms);
         }
-        self.page.raw > MAX_ANSWER
+        self.answer.raw > MAX_ANSWER
     }
 }
 
@@ -173,38 +164,24 @@ impl Session for WindowSession {
                 return Ok(());
             }
         };
-        let current = reading.sub;
-        match input {
-            Input::Start => return Err("a session is started once".to_owned()),
-            Input::ConnectionLost => {
-                self.fail(*reading, Reason::ConnectionLost, "the connection was lost".to_owned());
+        let sub = reading.answer.sub;
+        let is_open = !matches!(input, Input::Closed { .. } | Input::ConnectionLost);
+        if input == Input::Start {
+            return Err("a session is started once".to_owned());
+        }
+        if input == Input::Timeout {
+            self.timed_out(reading, mono_ms);
+        } else if let Some(end) = reading.answer.ended(&input) {
+            self.out.extend(is_open.then_some(Output::Close { sub }));
+            match end {
+                End::Answered(finished) => self.answered(reading, finished, mono_ms),
+                End::Over(outcome) => self.end(*reading, outcome),
             }
-            Input::Eose { sub, finished } if sub == current => {
-                self.out.push_back(Output::Close { sub });
-                self.answered(reading, finished, mono_ms);
-            }
-            // Some relays end an answer so, in place of EOSE.
-            Input::Closed { sub, meaning: meaning::UNKNOWN, text, .. }
-                if sub == current && (text.is_empty() || reading.page.raw > 0) =>
-            {
-                self.answered(reading, None, mono_ms);
-            }
-            Input::Closed { sub, meaning, text, cap, .. } if sub == current => {
-                self.end(*reading, Outcome::refused(meaning, cap, text));
-            }
-            Input::Notice { meaning, text, cap, names_negentropy: false } if meaning != meaning::UNKNOWN => {
-                self.out.push_back(Output::Close { sub: current });
-                self.end(*reading, Outcome::refused(meaning, cap, text));
-            }
-            Input::Timeout => self.timed_out(reading, mono_ms),
-            input => {
-                if reading.event(&input, mono_ms, self.settings.timeout_ms) {
-                    self.out.push_back(Output::Close { sub: current });
-                    self.fail(*reading, Reason::Protocol, format!("more than {MAX_ANSWER} events in one answer"));
-                } else {
-                    self.phase = Phase::Reading(reading);
-                }
-            }
+        } else if reading.event(&input, mono_ms, self.settings.timeout_ms) {
+            self.out.push_back(Output::Close { sub });
+            self.fail(*reading, Reason::Protocol, format!("more than {MAX_ANSWER} events in one answer"));
+        } else {
+            self.phase = Phase::Reading(reading);
         }
         Ok(())
     }

@@ -1,8 +1,7 @@
 //! A relay that is a vector of events.
 
+use strategy_abi::testing::NOW;
 use strategy_abi::{Item, Window};
-
-use super::NOW;
 
 /// splitmix64
 pub(super) struct Random(pub(super) u64);

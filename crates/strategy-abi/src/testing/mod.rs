@@ -1,6 +1,9 @@
-//! What a strategy's own tests need where the host would be: a set, a host that says nothing, a section of the configuration.
+//! What a strategy's own tests need where the host would be: a set, a host that says nothing, a section of the
+//! configuration, a relay.
 //!
 //! Whether a strategy is honest is for the conformance suite to say; this is for what only its author knows of it.
+
+mod relay;
 
 use std::ffi::c_void;
 
@@ -8,6 +11,8 @@ use crate::ffi::{self, Bytes, Item, setting};
 use crate::host::{Host, Set};
 use crate::plugin::Strategy;
 use crate::settings::{ConfigError, Settings};
+
+pub use relay::{NOW, Relay, Told, request};
 
 /// What we have, as a session in a test is shown it. It has no fingerprints: they are all zero.
 #[derive(Debug, Clone, Default)]
