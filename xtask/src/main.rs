@@ -5,9 +5,11 @@
 mod bench;
 mod fuzz;
 mod interop;
+mod new_strategy;
 mod run;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +53,14 @@ enum Chore {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// A new sync strategy as a shared library: a crate that builds at once, and is honest
+    NewStrategy {
+        /// Its name, in the configuration, too: a-z, 0-9, - and _
+        name: String,
+        /// The folder to be made for it, outside of this workspace; among its plugins, where none is given
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
     /// The release binary beside relays that misbehave, for a while: memory, file descriptors, processor time (Linux)
     Soak {
         /// Handed on, such as `--minutes 10 --relays 50 --seed 1`
@@ -75,6 +85,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),
         Chore::Soak { args } => soak(&args),
         Chore::Sim { args } => {
             Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()

@@ -6,6 +6,7 @@
 //! | [`config`] | defaults, file, environment and flags, checked, each value with where it came from |
 //! | [`commands`] | one module for each command |
 //! | [`wiring`], [`store`], [`strategies`] | the parts of the program, made of the configuration |
+//! | `plugins` | strategies from shared libraries |
 //! | `admin` | the running daemon over HTTP |
 //! | `files` | how many files it may have open |
 //! | [`output`], [`exit`] | what is printed, and how a command ends |
@@ -18,6 +19,7 @@ pub mod exit;
 mod files;
 pub mod output;
 mod own_relay;
+mod plugins;
 pub mod store;
 pub mod strategies;
 pub mod wiring;

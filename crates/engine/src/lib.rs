@@ -29,3 +29,4 @@ mod local;
 mod trace;
 
 pub use clock::Clock;
+pub use local::blocking;

@@ -56,7 +56,7 @@ impl LocalSets for Local<'_> {
 struct LongView<'a>(Box<dyn SetView + 'a>);
 
 /// Runs `read` where it may block: on a runtime of several threads the others take over this one's tasks.
-pub(crate) fn blocking<T>(read: impl FnOnce() -> T) -> T {
+pub fn blocking<T>(read: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(read),
         _ => read(),

@@ -9,7 +9,20 @@ mod case;
 mod judge;
 mod run;
 
+use sync_core::strategy::StrategyOrder;
+
+pub(crate) use case::{Case, START, filter, matches};
+
 use crate::sim::{Broken, caught};
+
+/// What is asked of the strategies of a case, beyond that nothing is missing that isn't named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing more.
+    Named,
+    /// Where nothing stands in the way, nothing is missing.
+    Whole,
+}
 
 /// What cases did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,4 +59,12 @@ impl Tally {
 /// What did not hold. A panic counts as that.
 pub fn run(seed: u64, trace: bool) -> Result<Tally, Broken> {
     caught("--history", seed, || run::Run::new(case::Case::new(seed), trace).run())
+}
+
+/// Runs the case of one seed with `strategies`, in that order, in place of those that the seed configures.
+///
+/// # Errors
+/// What did not hold, as for [`run`]. Running the seed again by its flags takes the seed's own strategies.
+pub fn run_with(seed: u64, strategies: &StrategyOrder, promise: Promise, trace: bool) -> Result<Tally, Broken> {
+    caught("--history", seed, || run::Run::with(case::Case::new(seed), strategies.clone(), promise, trace).run())
 }

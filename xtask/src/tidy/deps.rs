@@ -6,21 +6,33 @@ use super::workspace::{Dependency, Kind, Package, Workspace};
 /// The floors of the house. A crate depends on crates of lower floors only.
 const FLOORS: &[(&str, u8)] = &[
     ("sync-core", 0),
+    ("strategy-abi", 0),
     ("telemetry", 1),
     ("strategy-negentropy", 1),
     ("strategy-req", 1),
+    ("strategy-host", 1),
+    ("strategy-export", 1),
     ("store-lmdb", 1),
     ("transport-ws", 1),
     ("own-relay", 1),
     ("engine", 2),
     ("testkit", 2),
+    ("plugin-negentropy", 2),
+    ("plugin-req", 2),
+    ("window-req", 2),
     ("grasp-sync", 3),
     ("xtask", 0),
 ];
 
+/// The floor of plugins that aren't named above.
+const PLUGINS: u8 = 2;
+
 /// What sync-core must not see: runtimes, sockets, stores, randomness.
 const OUTSIDE: &[&str] =
     &["tokio", "async-std", "smol", "mio", "hyper", "axum", "reqwest", "heed", "rand", "getrandom"];
+
+/// What has the name of a strategy and is the boundary to some.
+const BOUNDARY: &[&str] = &["strategy-abi", "strategy-host", "strategy-export"];
 
 const WEBSOCKET: &[&str] = &["transport-ws", "own-relay", "testkit"];
 
@@ -29,7 +41,8 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     for package in &workspace.packages {
         let manifest = workspace.manifest(package);
         let mut report = |what: String, why| findings.push(Finding::new(&manifest, 0, what, why));
-        if floor_of(&package.name).is_none() {
+        // Whoever lays down a plugin need not come here.
+        if floor_of(&package.name).is_none() && !manifest.starts_with("plugins/") {
             report(
                 format!("`{}` is on no floor", package.name),
                 "give it one in xtask/src/tidy/deps.rs, so that what may depend on it is decided",
@@ -57,14 +70,18 @@ fn reasons(package: &Package, dependency: &Dependency) -> Vec<&'static str> {
     if is_or_extends(to, "heed") && from != "store-lmdb" {
         reasons.push("only store-lmdb knows heed");
     }
-    if to == "libloading" {
-        reasons.push("nothing here loads foreign code");
+    if to == "libloading" && from != "strategy-host" {
+        reasons.push("only strategy-host loads foreign code");
+    }
+    if from == "strategy-abi" {
+        reasons.push("strategy-abi depends on nothing: whoever writes a plugin builds it");
     }
     if is_strategy(from) && is_strategy(to) {
         reasons.push("no strategy knows another");
     }
     let ours = dependency.path.is_some();
-    if ours && dependency.kind != Some(Kind::Dev) && floor_of(from) <= floor_of(to) {
+    let floor = floor_of(from).unwrap_or(PLUGINS);
+    if ours && dependency.kind != Some(Kind::Dev) && floor_of(to).is_none_or(|below| floor <= below) {
         reasons.push("arrows point down only: bin, engine, then the rooms, then sync-core");
     }
     reasons
@@ -76,7 +93,7 @@ fn is_or_extends(name: &str, base: &str) -> bool {
 }
 
 fn is_strategy(name: &str) -> bool {
-    name.starts_with("strategy-")
+    name.starts_with("strategy-") && !BOUNDARY.contains(&name)
 }
 
 fn floor_of(name: &str) -> Option<u8> {
@@ -119,6 +136,8 @@ mod tests {
             ("testkit", "tokio-tungstenite", None, false),
             ("store-lmdb", "heed", None, false),
             ("strategy-req", "sync-core", None, true),
+            ("strategy-host", "libloading", None, false),
+            ("plugin-req", "strategy-req", None, true),
             ("engine", "testkit", Some("dev"), true),
             ("grasp-sync", "engine", None, true),
         ] {
@@ -135,6 +154,7 @@ mod tests {
             ("engine", "tokio-tungstenite", None, false, "know WebSocket"),
             ("grasp-sync", "heed", None, false, "knows heed"),
             ("engine", "libloading", None, false, "loads foreign code"),
+            ("strategy-abi", "libc", None, false, "depends on nothing"),
             ("strategy-req", "strategy-negentropy", Some("dev"), true, "no strategy knows another"),
             ("sync-core", "engine", None, true, "arrows point down"),
             ("store-lmdb", "transport-ws", None, true, "arrows point down"),

@@ -71,7 +71,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 /// Every source file of the repository, the workspaces that stand apart included.
 fn read_sources(root: &Path) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
-    for folder in ["crates", "xtask", "interop", "fuzz"] {
+    for folder in ["crates", "plugins", "xtask", "interop", "fuzz"] {
         collect(&root.join(folder), &mut files)?;
     }
     files.sort();

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use sync_core::manager::{RelayReport, StatusReport};
+use sync_core::manager::{PluginState, RelayReport, StatusReport};
 
 use super::Health;
 
@@ -81,6 +81,15 @@ impl Display for Page<'_> {
             }
             if !own.reason.is_empty() {
                 write!(f, "; {}", Escaped(&own.reason))?;
+            }
+            writeln!(f, ".</p>")?;
+        }
+        for plugin in &self.report.plugins {
+            let class = if plugin.state == PluginState::Loaded { "" } else { " class=\"bad\"" };
+            let name = plugin.name.as_deref().unwrap_or(&plugin.file);
+            write!(f, "<p{class}>Plugin {}: {}", Escaped(name), plugin.state.as_str())?;
+            if !plugin.reason.is_empty() {
+                write!(f, "; {}", Escaped(&plugin.reason))?;
             }
             writeln!(f, ".</p>")?;
         }

@@ -87,6 +87,9 @@ impl LogLevel {
     }
 }
 
+/// The command by which the program tries to load a plugin in a process of its own.
+pub const LOAD_PLUGIN: &str = "load-plugin";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -120,6 +123,12 @@ pub enum Command {
     Completions {
         /// For which shell
         shell: clap_complete::Shell,
+    },
+    /// Load a plugin and end: for the program itself
+    #[command(name = LOAD_PLUGIN, hide = true)]
+    LoadPlugin {
+        /// The shared library
+        file: PathBuf,
     },
 }
 

@@ -11,12 +11,16 @@ use crate::strategies::Registry;
 /// # Errors
 /// The strategies find something wrong; or stdout can't be written.
 pub fn run(command: &ConfigCommand, loaded: &Loaded, registry: &Registry) -> Result<Exit, CliError> {
-    registry.build(loaded)?;
+    let strategies = registry.build(loaded)?;
     match command {
         ConfigCommand::Show { json: false } => print(&loaded.to_toml())?,
         ConfigCommand::Show { json: true } => print(&format!("{:#}\n", loaded.to_json()))?,
         ConfigCommand::Check => {
-            loaded.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
+            loaded
+                .warnings()
+                .iter()
+                .chain(&strategies.warnings())
+                .for_each(|warning| say(format_args!("warning: {warning}")));
             if let Err(errors) = loaded.check_for_run() {
                 say(format_args!("note: {errors}"));
             }

@@ -37,8 +37,9 @@ pub struct Context {
 pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit, CliError> {
     let Cli { common, command } = cli;
     let load = || Loaded::read(&common.flags(), env);
+    let registry = |loaded: &Loaded| registry.clone().with_plugins(&loaded.config.plugins);
     let context = |loaded: Loaded| -> Result<Context, CliError> {
-        let strategies = registry.build(&loaded)?;
+        let strategies = registry(&loaded).build(&loaded)?;
         Ok(Context { common: common.clone(), config: loaded.config, strategies })
     };
     match command {
@@ -49,19 +50,30 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
             run::run(args, context(loaded)?)
         }
         Command::Sync(args) => {
+            let loaded = load()?;
+            let registry = registry(&loaded);
             if let Some(text) = registry.unknown(&args.strategies) {
                 return Err(CliError::Usage(format!("--strategy: {text}")));
             }
-            sync::run(args, context(load()?)?)
+            let strategies = registry.build(&loaded)?;
+            strategies.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
+            sync::run(args, Context { common: common.clone(), config: loaded.config, strategies })
         }
         Command::Demo(args) => demo::run(args, context(load()?)?),
         Command::Import(args) => import::run(&args, &context(load()?)?),
         Command::Export(args) => export::run(&args, &context(load()?)?.config),
         Command::Status(args) => status::run(&args, || Ok(load()?.config)),
-        Command::Config { command } => config::run(&command, &load()?, registry),
-        Command::Strategies(args) => strategies::run(&args, &load()?, registry),
+        Command::Config { command } => {
+            let loaded = load()?;
+            config::run(&command, &loaded, &registry(&loaded))
+        }
+        Command::Strategies(args) => {
+            let loaded = load()?;
+            strategies::run(&args, &loaded, &registry(&loaded))
+        }
         Command::Store { command } => store::run(command, &context(load()?)?.config),
         Command::Completions { shell } => completions::run(shell),
+        Command::LoadPlugin { file } => strategy_host::try_loading(&file),
     }
 }
 

@@ -32,6 +32,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// It could not be begun, or the store failed at the start.
 pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     wiring::install_log(&context.common, &context.config)?;
+    context.strategies.warnings().iter().for_each(|warning| tracing::error!("{warning}"));
     files::make_room(context.config.limits.max_relays);
     let metrics = Metrics::new();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
@@ -115,6 +116,10 @@ fn daemon_config(context: &Context) -> DaemonConfig {
         max_future_s: config.limits.max_future.as_secs(),
         keys: config.service.keys.clone(),
         serving: None,
+        plugins: {
+            let strategies = strategies.clone();
+            Arc::new(move || strategies.plugins())
+        },
         seed: wiring::seed(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
-use sync_core::manager::{OwnRelayReport, RelayReport, StatusReport};
+use sync_core::manager::{OwnRelayReport, PluginReport, RelayReport, StatusReport};
 use sync_core::model::FilterCoverage;
 use tokio::net::TcpStream;
 use url::Url;
@@ -122,6 +122,7 @@ fn table(report: &StatusReport) -> String {
     if let Some(own) = &report.own_relay {
         text.push_str(&own_relay(own));
     }
+    report.plugins.iter().for_each(|plugin| text.push_str(&plugin_line(plugin)));
     text.push('\n');
     row(&mut text, ["RELAY", "STATUS", "HEALTH", "REPOS", "ROOTS", "BATCHES"]);
     report.relays.iter().for_each(|relay| relay_rows(&mut text, relay));
@@ -135,6 +136,14 @@ fn own_relay(own: &OwnRelayReport) -> String {
     let held = if own.embedded { String::new() } else { format!(", {} events wait for it", own.held) };
     let reason = if own.reason.is_empty() { String::new() } else { format!("  {}\n", plain(&own.reason)) };
     format!("own relay {} ({kind}): {state}{held}\n{reason}", plain(&own.url))
+}
+
+/// A plugin in a line; one for the reason where it can't be used.
+fn plugin_line(plugin: &PluginReport) -> String {
+    let name = plugin.name.as_deref().unwrap_or(&plugin.file);
+    let reason = if plugin.reason.is_empty() { String::new() } else { format!("  {}\n", plain(&plugin.reason)) };
+    let version = plugin.version.as_ref().map(|version| format!(" {}", plain(version))).unwrap_or_default();
+    format!("plugin {}{version}: {}\n{reason}", plain(name), plugin.state.as_str())
 }
 
 fn relay_rows(text: &mut String, relay: &RelayReport) {

@@ -11,7 +11,7 @@ use sync_core::model::RelayUrl;
 use super::layers::{KeyPath, Layers};
 use super::problem::{ConfigErrors, Problem};
 use super::settings::{
-    Admin, Config, Health, Limits, LogFormat, Rejected, Relay, RelayLimits, Service, Store, Sync, Telemetry,
+    Admin, Config, Health, Limits, LogFormat, Plugins, Rejected, Relay, RelayLimits, Service, Store, Sync, Telemetry,
 };
 use super::units::{duration_in, format_duration, size_in};
 use super::{raw, values};
@@ -19,9 +19,6 @@ use super::{raw, values};
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
-
-/// What can't be loaded by this version, said of every key that asks for it.
-const NO_PLUGINS: &str = "plugins can't be loaded by this version; leave it empty";
 
 /// Checks every value.
 ///
@@ -68,8 +65,6 @@ impl Checker<'_> {
     }
 
     fn config(&mut self, raw: raw::Raw) -> Config {
-        self.refuse_if(!raw.plugins.dir.is_empty(), "plugins.dir", NO_PLUGINS);
-        self.refuse_if(!raw.plugins.load.is_empty(), "plugins.load", NO_PLUGINS);
         let service = self.service(&raw.service);
         let mut admission =
             sync_core::admission::AdmissionConfig { domains: service.domain.clone(), ..Default::default() };
@@ -81,6 +76,7 @@ impl Checker<'_> {
             store: self.store(&raw.store),
             sync: self.sync(&raw.sync),
             strategy: raw.strategy.0,
+            plugins: self.plugins(&raw.plugins),
             admission,
             health: self.health(&raw.health),
             limits: self.limits(&raw.limits),
@@ -176,6 +172,14 @@ impl Checker<'_> {
             }
         }
         relays
+    }
+
+    fn plugins(&mut self, raw: &raw::Plugins) -> Plugins {
+        Plugins {
+            dir: (!raw.dir.is_empty()).then(|| raw.dir.clone().into()),
+            load: self.take("plugins.load", values::plugin_files(&raw.load)),
+            call_timeout: self.time("plugins.call_timeout", &raw.call_timeout, Duration::from_millis(10)..=HOUR),
+        }
     }
 
     fn health(&mut self, raw: &raw::Health) -> Health {

@@ -19,7 +19,8 @@ use sync_core::strategy::ConfigError;
 pub use layers::{Environment, Flags};
 pub use problem::{ConfigErrors, Problem};
 pub use settings::{
-    Admin, Config, Health, Limits, LogFormat, Rejected, Relay, RelayLimits, Service, Store, Sync, Telemetry,
+    Admin, Config, Health, Limits, LogFormat, PluginFile, Plugins, Rejected, Relay, RelayLimits, Service, Store, Sync,
+    Telemetry,
 };
 pub use units::{format_duration, format_size, parse_duration, parse_size};
 

@@ -103,6 +103,7 @@ impl Default for Strategies {
 
 section!(Plugins {
     dir: String = "",
+    call_timeout: String = "10s",
     load: Vec<serde_json::Value> = [],
 });
 

@@ -26,6 +26,8 @@ pub struct Config {
     pub sync: Sync,
     /// `[strategy.NAME]` by name, unchecked: see [`crate::strategies::Registry::build`].
     pub strategy: BTreeMap<String, StrategyConfig>,
+    /// `[plugins]`
+    pub plugins: Plugins,
     /// `[admission]`, with the domains of `[service]`.
     pub admission: AdmissionConfig,
     /// `[health]`
@@ -58,6 +60,26 @@ impl Config {
         let own = self.sync.relays.get(relay).and_then(|relay| relay.strategies.as_deref());
         own.unwrap_or(&self.sync.strategies)
     }
+}
+
+/// Strategies from shared libraries.
+#[derive(Debug, Clone, Default)]
+pub struct Plugins {
+    /// Every library in it is loaded.
+    pub dir: Option<PathBuf>,
+    /// Single files.
+    pub load: Vec<PluginFile>,
+    /// How long one call may take before its plugin is barred.
+    pub call_timeout: Duration,
+}
+
+/// A file to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its SHA-256 must be, in hex.
+    pub sha256: Option<String>,
 }
 
 /// The own relay and who it is.

@@ -10,14 +10,31 @@ use sync_core::admission::{AdmissionMode, ListEntry};
 use sync_core::model::{RelayUrl, RepoAddress, SyncMethod};
 use url::Url;
 
+use super::settings::PluginFile;
 use super::units::duration_in;
 
 /// Every item of a list; the error names the first that can't be.
 pub(super) fn each<T>(texts: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
-    texts
-        .iter()
-        .map(|text| read(text).map_err(|allowed| format!("a list of which each is {allowed}; {text:?} is not")))
-        .collect()
+    texts.iter().map(|text| read(text).map_err(|allowed| not_each(&allowed, format_args!("{text:?}")))).collect()
+}
+
+fn not_each(allowed: &str, found: std::fmt::Arguments<'_>) -> String {
+    format!("a list of which each is {allowed}; {found} is not")
+}
+
+/// `[[plugins.load]]`. Whether the file is there is known when it is loaded.
+pub(super) fn plugin_files(tables: &[serde_json::Value]) -> Result<Vec<PluginFile>, String> {
+    const ALLOWED: &str = "a table of `path`, a text, and `sha256`, 64 hex digits or \"\"";
+    let read = |table: &serde_json::Value| {
+        let table = table.as_object()?;
+        let known = table.keys().all(|key| matches!(key.as_str(), "path" | "sha256"));
+        let path = table.get("path")?.as_str().filter(|path| known && !path.is_empty())?;
+        let sha256 = table.get("sha256").map_or(Some(""), serde_json::Value::as_str)?;
+        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let sha256 = if sha256.is_empty() { None } else { Some(is_hash.then(|| sha256.to_owned())?) };
+        Some(PluginFile { path: path.into(), sha256 })
+    };
+    tables.iter().map(|table| read(table).ok_or_else(|| not_each(ALLOWED, format_args!("{table}")))).collect()
 }
 
 /// `None` for the empty text.

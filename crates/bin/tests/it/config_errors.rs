@@ -78,8 +78,6 @@ fn impossible_values() {
         ("[telemetry]\nsample_ratio = nan", ["telemetry.sample_ratio = nan", "from 0.0 to 1.0"]),
         ("[telemetry]\nlog_format = \"xml\"", ["telemetry.log_format = \"xml\"", "\"text\" or \"json\""]),
         ("[telemetry]\notlp_endpoint = \"x:1\"", ["telemetry.otlp_endpoint = \"x:1\"", "http"]),
-        ("[plugins]\ndir = \"/p\"", ["plugins.dir = \"/p\"", "can't be loaded by this version"]),
-        ("[[plugins.load]]\npath = \"/p.so\"", ["plugins.load", "can't be loaded by this version"]),
         ("[strategy.req]\npage_size = \"many\"", ["strategy.req.page_size = \"many\"", "grasp-sync.toml"]),
     ] {
         refused(config, &words);

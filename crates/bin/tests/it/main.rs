@@ -22,6 +22,7 @@ mod memory;
 mod net;
 mod one_repo;
 mod output_closed;
+mod plugins;
 mod program;
 mod run_auth;
 mod run_beside_others;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use sync_core::Now;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
-use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, RestoredState, SyncManager};
+use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, PluginReport, RestoredState, SyncManager};
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::key::Keys;
 use sync_core::store::{EventStore, FeedSeq, StateTable, StoreError};
@@ -61,11 +61,16 @@ pub struct DaemonConfig {
     pub keys: Option<Keys>,
     /// The own relay that this process serves, where it does.
     pub serving: Option<Serving>,
+    /// Tells of the strategies from shared libraries.
+    pub plugins: Plugins,
     /// For whatever wants to look random.
     pub seed: u64,
     /// The program's version, for the status document.
     pub version: String,
 }
+
+/// Tells of the strategies from shared libraries, as they are now.
+pub type Plugins = Arc<dyn Fn() -> Vec<PluginReport> + Send + Sync>;
 
 /// Runs until `cancel`; returns after everything is closed and persisted.
 ///

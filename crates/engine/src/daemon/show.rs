@@ -79,6 +79,7 @@ impl Daemon {
         let now = self.now();
         let mut report = self.manager.status(now);
         report.version.clone_from(&self.config.version);
+        report.plugins = (self.config.plugins)();
         if let Some(Serving { url, trouble }) = &self.config.serving {
             let (up, reason) = (!trouble.is_raised(), trouble.text().unwrap_or_default());
             report.own_relay = Some(OwnRelayReport { embedded: true, url: url.clone(), up, reason, held: 0 });

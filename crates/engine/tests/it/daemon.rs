@@ -37,6 +37,7 @@ pub(crate) fn config() -> DaemonConfig {
         max_future_s: 900,
         keys: None,
         serving: None,
+        plugins: Arc::new(Vec::new),
         seed: 1,
         version: "test".to_owned(),
     }

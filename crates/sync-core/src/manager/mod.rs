@@ -18,7 +18,7 @@ mod wanted;
 
 pub use config::{ManagerConfig, OWN_RETRY_MS};
 pub use restore::{RestoredState, StateRow};
-pub use status::{OwnRelayReport, RelayReport, StatusReport, Totals};
+pub use status::{OwnRelayReport, PluginReport, PluginState, RelayReport, StatusReport, Totals};
 pub use sync::SyncManager;
 pub use wanted::WantedIds;
 

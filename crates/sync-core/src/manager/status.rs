@@ -55,6 +55,48 @@ pub struct OwnRelayReport {
     pub held: u64,
 }
 
+/// A strategy from a shared library, or a file that was to be one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginReport {
+    /// The name in `sync.strategies`; `None` where it isn't known.
+    pub name: Option<String>,
+    /// Its version, where it is known.
+    pub version: Option<String>,
+    /// The file.
+    pub file: String,
+    /// The version of the interface that it was built for, where it is known.
+    pub abi: Option<String>,
+    /// SHA-256 of the file in hex, where it was read.
+    pub sha256: Option<String>,
+    /// What became of it.
+    pub state: PluginState,
+    /// Why it can't be used; else empty.
+    pub reason: String,
+}
+
+/// Whether a plugin can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PluginState {
+    /// It can.
+    Loaded,
+    /// It could not be loaded, or refuses its configuration.
+    Failed,
+    /// It did not return from a call, and isn't called any more.
+    Barred,
+}
+
+impl PluginState {
+    /// Its name, as in the status document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Failed => "failed",
+            Self::Barred => "barred",
+        }
+    }
+}
+
 /// All relays, with sums.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -65,6 +107,9 @@ pub struct StatusReport {
     /// The relay that is kept complete; `None` where the process serves none.
     #[serde(default)]
     pub own_relay: Option<OwnRelayReport>,
+    /// Strategies from shared libraries.
+    #[serde(default)]
+    pub plugins: Vec<PluginReport>,
     /// Sums.
     pub totals: Totals,
     /// Every relay that is known, by address.

@@ -211,7 +211,7 @@ impl SyncManager {
             };
             OwnRelayReport { embedded: false, url: life.url().to_string(), up, reason, held: self.outbox.held }
         });
-        StatusReport { version: String::new(), at: now.unix_s, own_relay, totals, relays }
+        StatusReport { at: now.unix_s, own_relay, totals, relays, ..StatusReport::default() }
     }
 
     /// What is wanted.

@@ -91,6 +91,9 @@ pub fn fingerprint_of(ids: impl IntoIterator<Item = [u8; 32]>) -> [u8; 16] {
 pub struct VecSet(Vec<ItemKey>);
 
 impl VecSet {
+    /// Nothing.
+    pub const EMPTY: Self = Self(Vec::new());
+
     fn slice(&self, range: KeyRange) -> &[ItemKey] {
         let start = self.0.partition_point(|item| *item < range.start);
         let end = self.0.partition_point(|item| *item < range.end);

@@ -13,41 +13,41 @@ use crate::relay::{DropAfter, Faults, NoNegentropy, RateLimit, RateLimitAnswer, 
 use crate::sim::Dice;
 
 /// The moment at which a case begins, unix seconds; every event is older.
-pub(super) const START: u64 = 1_700_000_000;
+pub(crate) const START: u64 = 1_700_000_000;
 
 /// Kinds of which every event is kept: the newest doesn't replace the others.
 const KINDS: [u16; 4] = [1, 2, 4, 6];
 
 /// Which strategies are configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategies {
+pub(crate) enum Strategies {
     Both,
     Negentropy,
     Req,
 }
 
 /// One case.
-pub(super) struct Case {
-    pub(super) seed: u64,
-    pub(super) local: Vec<Event>,
-    pub(super) remote: Vec<Event>,
-    pub(super) filter: Filter,
-    pub(super) direction: Direction,
-    pub(super) strategies: Strategies,
-    pub(super) options: RelayOptions,
-    pub(super) faults: Faults,
-    pub(super) profile: RelayProfile,
+pub(crate) struct Case {
+    pub(crate) seed: u64,
+    pub(crate) local: Vec<Event>,
+    pub(crate) remote: Vec<Event>,
+    pub(crate) filter: Filter,
+    pub(crate) direction: Direction,
+    pub(crate) strategies: Strategies,
+    pub(crate) options: RelayOptions,
+    pub(crate) faults: Faults,
+    pub(crate) profile: RelayProfile,
     /// The most events of one second that the relay holds for the filter, with what may go up.
-    pub(super) densest: usize,
+    pub(crate) densest: usize,
     /// Steps at which our process is killed, and how many of its commits are lost.
-    pub(super) kills: BTreeSet<u64>,
+    pub(crate) kills: BTreeSet<u64>,
     /// Commits take this many steps at most.
-    pub(super) slow: u64,
-    pub(super) dice: Dice,
+    pub(crate) slow: u64,
+    pub(crate) dice: Dice,
 }
 
 impl Case {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice(Jitter::new(seed));
         let filter = filter(&mut dice);
         let most = [0, 5, 20, 60, 100, 200][dice.below(6)];
@@ -124,11 +124,11 @@ impl Case {
     }
 }
 
-pub(super) fn matches(filter: &Filter, event: &Event) -> bool {
+pub(crate) fn matches(filter: &Filter, event: &Event) -> bool {
     filter.match_event(event, nostr::filter::MatchEventOptions::new())
 }
 
-fn filter(dice: &mut Dice) -> Filter {
+pub(crate) fn filter(dice: &mut Dice) -> Filter {
     let filter = match dice.below(6) {
         0 | 1 => Filter::new(),
         2 => Filter::new().kinds(KINDS.into_iter().take(1 + dice.below(KINDS.len())).map(Kind::from_u16)),

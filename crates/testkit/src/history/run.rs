@@ -15,9 +15,9 @@ use sync_core::model::{
 use sync_core::store::{EventStore, LocalSets, StateWrite, Submission};
 use sync_core::strategy::{StrategyConfig, StrategyOrder};
 
-use super::Tally;
 use super::case::{Case, START, Strategies};
-use super::judge;
+use super::judge::{self, Chain};
+use super::{Promise, Tally};
 use crate::relay::{Outgoing, RelayConnection, RelayCore};
 use crate::store::MemoryStore;
 
@@ -35,6 +35,7 @@ const LIMITS: EventLimits = EventLimits { max_event_size: 512 * 1024, max_tags: 
 /// A case at work.
 pub(super) struct Run {
     case: Case,
+    chain: Chain,
     trace: bool,
     core: RelayCore,
     store: MemoryStore,
@@ -67,16 +68,8 @@ struct Wire {
 }
 
 impl Run {
+    /// With the strategies that the seed configures.
     pub(super) fn new(case: Case, trace: bool) -> Self {
-        let mut options = case.options.clone();
-        options.events = case.remote.clone();
-        let core = RelayCore::new(options);
-        core.set_faults(|faults| *faults = case.faults.clone());
-        let store = MemoryStore::new(None, IntakeConfig::default());
-        for event in &case.local {
-            // The store has room: nothing can go wrong.
-            let _ = store.take(event, None, START);
-        }
         let nothing = StrategyConfig::Object(serde_json::Map::new());
         let mut strategies: StrategyOrder = Vec::new();
         if case.strategies != Strategies::Req
@@ -89,8 +82,23 @@ impl Run {
         {
             strategies.push(Arc::new(strategy));
         }
+        Self::with(case, strategies, Promise::Whole, trace)
+    }
+
+    /// With these strategies, which keep `promise`.
+    pub(super) fn with(case: Case, strategies: StrategyOrder, promise: Promise, trace: bool) -> Self {
+        let mut options = case.options.clone();
+        options.events = case.remote.clone();
+        let core = RelayCore::new(options);
+        core.set_faults(|faults| *faults = case.faults.clone());
+        let store = MemoryStore::new(None, IntakeConfig::default());
+        for event in &case.local {
+            // The store has room: nothing can go wrong.
+            let _ = store.take(event, None, START);
+        }
+        let chain = Chain::new(&strategies, promise);
         let relay = RelayUrl::parse("wss://relay.example").unwrap_or_else(|error| unreachable!("{error}"));
-        Self { case, trace, core, store, relay, strategies, ms: 1_000, steps: 0, tally: Tally::default() }
+        Self { case, chain, trace, core, store, relay, strategies, ms: 1_000, steps: 0, tally: Tally::default() }
     }
 
     fn now(&self) -> Now {
@@ -108,7 +116,8 @@ impl Run {
     /// What did not hold, and when.
     pub(super) fn run(mut self) -> Result<Tally, (u64, String)> {
         self.tell(|| {
-            let Case { filter, direction, strategies, faults, options, profile, densest, .. } = &self.case;
+            let Case { filter, direction, faults, options, profile, densest, .. } = &self.case;
+            let strategies: Vec<_> = self.strategies.iter().map(|strategy| &strategy.descriptor().name).collect();
             let (local, remote) = (self.case.local.len(), self.case.remote.len());
             format!(
                 "local {local} remote {remote} densest {densest} {direction:?} {strategies:?} page {} {profile:?}\n{}\n{faults:?}",
@@ -118,7 +127,7 @@ impl Run {
         });
         let result = self.attempts().and_then(|failures| {
             self.tell(|| format!("ended: {failures:?}"));
-            judge::judge(&self.case, &self.core, &self.store, &failures)?;
+            judge::judge(&self.case, &self.chain, &self.core, &self.store, &failures)?;
             if failures.is_empty() {
                 self.tally.complete += 1;
             } else {

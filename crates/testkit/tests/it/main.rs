@@ -1,6 +1,7 @@
 //! The test tools, tested.
 
 mod client;
+mod conformance;
 mod history;
 mod intake;
 mod old_negentropy;
