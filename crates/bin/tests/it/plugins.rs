@@ -86,7 +86,7 @@ fn a_plugin_that_cannot_be_loaded_is_said_and_stops_the_start_only_where_it_is_n
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "ok\n"), "{ended:?}");
     assert!(ended.stderr.contains("c.so can't be used: is no library"), "{ended:?}");
 
-    let place = place.var("GRASP_SYNC_SYNC__STRATEGIES", "bad,req");
+    let place = place.var("GRASP_SYNC_SYNC__STRATEGIES", r#"["bad", "req"]"#);
     let refused = place.refused();
     assert!(refused.contains("there is no strategy `bad`"), "{refused}");
     assert!(refused.contains("not loaded: ") && refused.contains("built for version 2"), "{refused}");
@@ -157,23 +157,7 @@ fn sync_goes_by_a_plugin_alone_and_by_what_comes_after_one() {
 #[test]
 fn whatever_a_bad_plugin_does_the_next_strategy_completes_the_relay() {
     let events = notes(300);
-    for (how, words) in [
-        ("unsupported", ""),
-        ("complete", "claims to be complete"),
-        ("drained", "no answer has shown it"),
-        ("forever", "questions that brought nothing"),
-        ("garbage", "questions that brought nothing"),
-        ("outputs", "outputs at once"),
-        ("ids", "ids at once"),
-        ("panic", "it is a bad one"),
-        ("fail", "it is a bad one"),
-        ("wide", "asks for seconds"),
-        ("silent", "waits for nothing"),
-        ("hang", "handle did not return within 500ms"),
-        ("hang-create", "create did not return within 500ms"),
-        ("hang-poll", "poll did not return within 500ms"),
-        ("hang-suits", "suits did not return within 500ms"),
-    ] {
+    let falls_back = &|(how, words): (&str, &str)| {
         let place = with_bad(how);
         let net = Net::of([events.clone()]);
         let synced = sync(&place, &net, &[]);
@@ -182,7 +166,29 @@ fn whatever_a_bad_plugin_does_the_next_strategy_completes_the_relay() {
         assert_eq!((&fallback["from"], &fallback["to"]), (&"bad".into(), &"req".into()), "{how}: {synced:#?}");
         assert!(fallback["reason"].as_str().is_some_and(|reason| reason.contains(words)), "{how}: {synced:#?}");
         assert_eq!(stored(&place), ids(&events), "{how}");
-    }
+    };
+    // Most of each is waiting, so all wait at once.
+    std::thread::scope(|scope| {
+        for case in [
+            ("unsupported", ""),
+            ("complete", "claims to be complete"),
+            ("drained", "no answer has shown it"),
+            ("forever", "questions that brought nothing"),
+            ("garbage", "questions that brought nothing"),
+            ("outputs", "outputs at once"),
+            ("ids", "ids at once"),
+            ("panic", "it is a bad one"),
+            ("fail", "it is a bad one"),
+            ("wide", "asks for seconds"),
+            ("silent", "waits for nothing"),
+            ("hang", "handle did not return within"),
+            ("hang-create", "create did not return within"),
+            ("hang-poll", "poll did not return within"),
+            ("hang-suits", "suits did not return within"),
+        ] {
+            scope.spawn(move || falls_back(case));
+        }
+    });
 }
 
 #[test]
@@ -214,7 +220,7 @@ fn a_daemon_goes_on_without_a_plugin_that_hangs_and_says_so() {
         "[plugins]\ncall_timeout = \"500ms\"\n[[plugins.load]]\npath = {:?}\n[strategy.bad]\nhow = \"hang\"\n",
         library.display().to_string()
     );
-    let place = daemon_place(&[net.url(0)], &more).var("GRASP_SYNC_SYNC__STRATEGIES", "bad,req");
+    let place = daemon_place(&[net.url(0)], &more).var("GRASP_SYNC_SYNC__STRATEGIES", r#"["bad", "req"]"#);
     let mut daemon = Daemon::start(&place);
     let line = daemon.wait_line(|line| line.contains("the plugin is barred"));
     assert!(line.contains(" ERROR ") && line.contains("handle did not return within 500ms"), "{line}");
