@@ -94,6 +94,24 @@ fn a_plugin_that_cannot_be_loaded_is_said_and_stops_the_start_only_where_it_is_n
 }
 
 #[test]
+fn what_is_pinned_is_not_loaded_from_the_directory_without_its_hash() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("a.so");
+    std::fs::copy(rust_library("plugin-req"), &file).expect("copied");
+    let pinned = format!(
+        "plugins.dir = {:?}\n[[plugins.load]]\npath = {:?}\nsha256 = {:?}\n",
+        dir.path().display().to_string(),
+        file.display().to_string(),
+        "0".repeat(64)
+    );
+    let rows = listed(&loading(&[], &pinned), 0);
+    let of_file: Vec<_> = rows.iter().filter(|row| row["kind"] == "plugin").collect();
+    assert_eq!((of_file.len(), &of_file[0]["state"]), (1, &"failed".into()), "{rows:#?}");
+    let refused = loading(&[], "plugins.dir = \"here\"").refused();
+    assert!(refused.contains("plugins.dir = \"here\"") && refused.contains("must be an absolute path"), "{refused}");
+}
+
+#[test]
 fn a_plugin_checks_its_own_section() {
     let library = rust_library("plugin-req");
     let refused = loading(&[&library], "[strategy.req-plugin]\npage_size = 0\n").refused();
@@ -104,9 +122,18 @@ fn a_plugin_checks_its_own_section() {
     // A plugin that can't be asked stops what needs it, and nothing else.
     let hangs = "plugins.call_timeout = \"300ms\"\n[strategy.bad]\nhow = \"hang-check\"\n";
     let bad = bad_library(&[]);
-    let rows = listed(&loading(&[&bad], hangs), 0);
+    let place = loading(&[&bad], hangs);
+    let rows = listed(&place, 0);
     let row = rows.iter().find(|row| row["name"] == "bad").unwrap_or_else(|| panic!("{rows:#?}"));
     assert_eq!((&row["state"], &row["reason"]), (&"failed".into(), &"check_config did not return within 300ms".into()));
+    let ended = place.run(&["sync", "ws://127.0.0.1:9", "--strategy", "bad,req"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--strategy: the strategy `bad` can't be used: check_config did not"), "{ended:?}");
+    let ended = place.run(&["export"]);
+    assert!(
+        ended.code == Some(1) && ended.stderr.contains("no store"),
+        "what needs no strategy asks for none: {ended:?}"
+    );
     let refused = loading(&[&bad], &format!("sync.strategies = [\"bad\"]\n{hangs}")).refused();
     assert!(refused.contains("the strategy `bad` can't be used: check_config did not return"), "{refused}");
 }
