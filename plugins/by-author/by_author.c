@@ -52,7 +52,7 @@ typedef struct unit {
 typedef struct second {
     uint64_t at, shown, raw;
     int more;                   /* the relay says that there are more */
-    int named;                  /* it was said to be dense */
+    int named, certain;         /* it was said to be dense, and for certain */
 } second;
 
 typedef struct settings {
@@ -354,8 +354,9 @@ static void settle(session *s, int name) {
             gs_output *out = yield(s, GS_DENSE);
             out->second = of.at;
             out->count = of.shown;
-            out->certain = of.more || of.raw >= s->limit || (of.raw >= s->cut && of.raw >= s->most);
+            of.certain = of.more || of.raw >= s->limit || (of.raw >= s->cut && of.raw >= s->most);
             of.named = 1;
+            out->certain = (uint32_t)of.certain;
         }
         s->unsure[kept++] = of;
     }
@@ -383,7 +384,7 @@ static void doubt(session *s, uint64_t at, uint64_t shown, uint64_t raw, int mor
     memmove(&s->unsure[place + 1], &s->unsure[place], (s->unsure_len - place) * sizeof *s->unsure);
     s->unsure_len++;
     s->waiting++;
-    second new = {at, shown, raw, more, 0};
+    second new = {at, shown, raw, more, 0, 0};
     s->unsure[place] = new;
 }
 
@@ -494,8 +495,9 @@ static void offer(session *s) {
     for (size_t i = 0; i < s->items_len; i++) {
         uint64_t at = s->items[i].created_at;
         size_t place = unsure_from(s, at);
-        int named = place < s->unsure_len && s->unsure[place].at == at;
-        if (!s->items_shown[i] && !named) {
+        /* Where more is known to be there, what wasn't shown may well be. */
+        int dense = place < s->unsure_len && s->unsure[place].at == at && s->unsure[place].certain;
+        if (!s->items_shown[i] && !dense) {
             memcpy(s->have[count++], s->items[i].id, sizeof(gs_id));
         }
     }

@@ -241,9 +241,10 @@ impl Offer {
         }
     }
 
-    /// What the relay never showed of the seconds that it has shown whole, in chunks.
-    pub fn lacking(&self, is_whole: impl Fn(u64) -> bool) -> Vec<Vec<Id>> {
-        let lacks = |(item, shown): &&(Item, bool)| !shown && is_whole(item.created_at);
+    /// What the relay never showed of the seconds that `may_lack` something, in chunks. That something isn't shown is no
+    /// proof where a second is dense; but where that is no more than a guess, the relay is better offered too much.
+    pub fn lacking(&self, may_lack: impl Fn(u64) -> bool) -> Vec<Vec<Id>> {
+        let lacks = |(item, shown): &&(Item, bool)| !shown && may_lack(item.created_at);
         let ids: Vec<Id> = self.0.iter().filter(lacks).map(|(item, _)| item.id).collect();
         ids.chunks(CHUNK).map(<[Id]>::to_vec).collect()
     }

@@ -255,9 +255,9 @@ impl Reader {
         self.claims.give_up(&self.sizes);
     }
 
-    /// Whether `second` may hold more than was shown.
-    pub(crate) fn is_dense(&self, second: u64) -> bool {
-        self.claims.is_dense(second)
+    /// Whether what the relay didn't show of `second` is to be offered to it.
+    pub(crate) fn may_lack(&self, second: u64) -> bool {
+        self.claims.may_lack(second)
     }
 
     /// How many events are asked for at once.

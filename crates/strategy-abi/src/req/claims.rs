@@ -3,7 +3,7 @@
 //! A second that may hold more than was shown can turn out to be whole once a larger answer comes. So it waits, but not among
 //! more than [`MAX_UNSURE`]: what is said of one input stays in proportion, and so does what is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Sizes;
 use crate::ffi::Window;
@@ -31,7 +31,8 @@ pub struct Claims {
     within: Window,
     whole: Vec<Window>,
     unsure: BTreeMap<u64, Second>,
-    dense: BTreeSet<u64>,
+    /// Seconds that were named, and whether it was certain.
+    dense: BTreeMap<u64, bool>,
     named: Vec<Output>,
 }
 
@@ -40,7 +41,7 @@ impl Claims {
     pub fn new(window: Window, now: u64) -> Self {
         let until = if window.until == u64::MAX { now } else { window.until };
         let within = Window { until, ..window };
-        Self { within, whole: Vec::new(), unsure: BTreeMap::new(), dense: BTreeSet::new(), named: Vec::new() }
+        Self { within, whole: Vec::new(), unsure: BTreeMap::new(), dense: BTreeMap::new(), named: Vec::new() }
     }
 
     /// All of the filter in `window` was shown.
@@ -56,7 +57,7 @@ impl Claims {
         if self.unsure.len() >= MAX_UNSURE {
             self.settle(sizes);
         }
-        if !self.dense.contains(&second.at) {
+        if !self.dense.contains_key(&second.at) {
             self.unsure.insert(second.at, second);
         }
     }
@@ -65,8 +66,9 @@ impl Claims {
     pub fn settle(&mut self, sizes: &Sizes) {
         for second in self.give_up(sizes) {
             let Second { at, shown, counted, more } = second;
-            self.named.push(Output::Dense { second: at, shown, certain: more || sizes.is_full(counted) });
-            self.dense.insert(at);
+            let certain = more || sizes.is_full(counted);
+            self.named.push(Output::Dense { second: at, shown, certain });
+            self.dense.insert(at, certain);
         }
     }
 
@@ -86,9 +88,9 @@ impl Claims {
         }
     }
 
-    /// Whether `second` was named as dense.
-    pub fn is_dense(&self, second: u64) -> bool {
-        self.dense.contains(&second)
+    /// Whether what the relay didn't show of `second` is to be offered to it: unless it is certain that there is more.
+    pub fn may_lack(&self, second: u64) -> bool {
+        self.dense.get(&second) != Some(&true)
     }
 
     /// What there is to say since the last call; windows that touch are one.
@@ -106,6 +108,8 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const NOW: u64 = 1_000_000;
@@ -154,7 +158,7 @@ mod tests {
         claims.settle(&sizes(4));
         let dense = |second, shown, certain| Output::Dense { second, shown, certain };
         assert_eq!(claims.take(), [Output::Drained(window(50, 50)), dense(51, 4, false), dense(52, 1, true)]);
-        assert!(claims.is_dense(51) && !claims.is_dense(50));
+        assert!([49, 50, 51].into_iter().all(|second| claims.may_lack(second)) && !claims.may_lack(52));
         claims.unsure(second(51, 1), &sizes(4));
         claims.settle(&sizes(9));
         assert_eq!(claims.take(), [], "it was named");
