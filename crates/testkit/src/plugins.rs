@@ -8,7 +8,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::env::consts::{DLL_EXTENSION, DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -61,6 +61,22 @@ pub fn c_library(source: &Path, name: &str, defines: &[&str]) -> PathBuf {
     close_to_others(&unfinished);
     fs::rename(&unfinished, &library).unwrap_or_else(|error| panic!("{}: {error}", library.display()));
     library
+}
+
+/// A strategy that does what it must not: `[strategy.bad]` says `how`, and `defines` spoil its table.
+///
+/// # Panics
+/// It can't be compiled.
+pub fn bad_library(defines: &[&str]) -> PathBuf {
+    c_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad.c"), "bad", defines)
+}
+
+/// The example in C, compiled.
+///
+/// # Panics
+/// It can't be compiled.
+pub fn by_author_library() -> PathBuf {
+    c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[])
 }
 
 /// A line of what cargo says.
@@ -121,17 +137,26 @@ fn libraries() -> PathBuf {
     program.parent().map_or_else(std::env::temp_dir, Path::to_owned).join("c-libraries")
 }
 
-/// Makes a folder that nobody else may write to: the host refuses what lies in any other.
+/// Makes a folder of [`libraries`] that nobody else may write to: the host refuses what lies in any other.
 fn make_folder(folder: &Path) {
+    let all = libraries();
+    assert_eq!(folder.parent(), Some(&*all), "{} is no folder for compiled libraries", folder.display());
     fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for folder in folder.ancestors().take(2) {
-        close_to_others(folder);
-    }
+    close_to_others(&all);
+    close_to_others(folder);
 }
 
+/// Nobody but the owner may write to `path` any more, a file or folder of [`libraries`].
+///
+/// # Panics
+/// It lies elsewhere, or is a link: what that leads to may be anybody's.
 #[cfg(unix)]
 fn close_to_others(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
+    let is_ours = path.starts_with(libraries()) && path.components().all(|part| part != Component::ParentDir);
+    let found = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let is_plain = found.is_file() || found.is_dir();
+    assert!(is_ours && is_plain, "{} is no file or folder of compiled libraries", path.display());
     let closed = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
     closed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
@@ -168,8 +193,32 @@ mod tests {
 
     #[test]
     fn the_example_in_c_compiles_without_a_warning() {
-        let library = c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[]);
+        let library = by_author_library();
         assert!(library.is_file(), "{}", library.display());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_else_has_its_mode_changed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+        let folder = libraries().join("modes");
+        make_folder(&folder);
+        assert_eq!((mode(&libraries()), mode(&folder)), (0o755, 0o755));
+        let outside = libraries().with_file_name(format!("outside-{}", std::process::id()));
+        fs::write(&outside, "").expect("written");
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).expect("ours");
+        let link = folder.join(format!("link-{}", std::process::id()));
+        symlink(&outside, &link).expect("a link");
+        let beside = libraries().join("..").join(outside.file_name().expect("a name"));
+        for path in [&outside, &link, &beside, Path::new("/dev/null")] {
+            let before = mode(path);
+            let refused = std::panic::catch_unwind(|| close_to_others(path)).is_err();
+            assert!(refused && mode(path) == before, "{}", path.display());
+        }
+        let refused = std::panic::catch_unwind(|| make_folder(&libraries().join("../beside"))).is_err();
+        assert!(refused && !libraries().join("../beside").exists());
+        fs::remove_file(&link).and_then(|()| fs::remove_file(&outside)).expect("removed");
     }
 
     #[test]
@@ -178,9 +227,4 @@ mod tests {
         assert!(library.is_file(), "{}", library.display());
         assert_eq!(rust_library("window-req"), library);
     }
-}
-
-/// A strategy that does what it must not: `[strategy.bad]` says `how`, and `defines` spoil its table.
-pub fn bad_library(defines: &[&str]) -> PathBuf {
-    c_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad.c"), "bad", defines)
 }
