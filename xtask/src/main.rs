@@ -9,7 +9,7 @@ mod new_strategy;
 mod run;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +61,9 @@ enum Chore {
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
+    /// What becomes of sync strategies
+    #[command(subcommand)]
+    Strategy(StrategyChore),
     /// The release binary beside relays that misbehave, for a while: memory, file descriptors, processor time (Linux)
     Soak {
         /// Handed on, such as `--minutes 10 --relays 50 --seed 1`
@@ -70,6 +73,18 @@ enum Chore {
     /// The simulator of testkit: the whole engine on virtual time, with faults from a seed
     Sim {
         /// Handed to the simulator, such as `--seeds 1000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StrategyChore {
+    /// The conformance suite over a strategy, built in or a shared library: what defines a correct one
+    Check {
+        /// `negentropy`, `req`, or the path of a shared library
+        strategy: String,
+        /// Handed on, such as `--seeds 1000`, `--first 7 --only endless`, `--config '{"page_size":7}'`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -86,6 +101,7 @@ fn main() -> ExitCode {
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),
+        Chore::Strategy(StrategyChore::Check { strategy, args }) => check(&strategy, &args),
         Chore::Soak { args } => soak(&args),
         Chore::Sim { args } => {
             Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()
@@ -98,6 +114,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(strategy: &str, args: &[String]) -> Result<(), Failure> {
+    // The suite runs at the workspace's root: a file is meant from here.
+    let path = Path::new(strategy);
+    let strategy = if path.is_file() { std::path::absolute(path).unwrap_or_else(|_| path.into()) } else { path.into() };
+    let suite = Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "conformance", "--"]);
+    suite.args(args).args([strategy]).run()
 }
 
 fn soak(args: &[String]) -> Result<(), Failure> {

@@ -79,6 +79,23 @@ pub fn by_author_library() -> PathBuf {
     c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[])
 }
 
+/// The shared library of a strategy that `cargo xtask new-strategy` lays down in `folder` under `name`; what is there is replaced.
+///
+/// # Panics
+/// It can't be laid down or built.
+pub fn new_strategy_library(name: &str, folder: &Path) -> PathBuf {
+    let place = folder.join(name);
+    if place.exists() {
+        fs::remove_dir_all(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+    }
+    let mut lays_down = cargo(workspace());
+    said(lays_down.args(["run", "--quiet", "--package", "xtask", "--", "new-strategy", name, "--path"]).arg(&place));
+    let mut builds = cargo(&place);
+    // It depends on nothing but the interface, which is built once for all that are ever laid down here.
+    builds.args(["build", "--offline"]).env("CARGO_TARGET_DIR", folder.join("target"));
+    library_of(&mut builds)
+}
+
 /// A line of what cargo says.
 #[derive(Deserialize)]
 struct Line {
@@ -94,9 +111,14 @@ struct Target {
 }
 
 fn build(package: &str) -> PathBuf {
+    library_of(cargo(workspace()).args(["build", "--package", package]))
+}
+
+/// A call of cargo in `folder`.
+fn cargo(folder: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", package, "--message-format", "json"]).current_dir(workspace());
+    command.current_dir(folder);
     // What cargo tells a test of its package, build scripts would take for a change.
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
@@ -105,7 +127,12 @@ fn build(package: &str) -> PathBuf {
             command.env_remove(&key);
         }
     }
-    let text = said(&mut command);
+    command
+}
+
+/// The shared library that `build`, a call of cargo, comes to.
+fn library_of(build: &mut Command) -> PathBuf {
+    let text = said(build.args(["--message-format", "json"]));
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
     let libraries = lines.filter(|line| {
         let of_c = |target: &Target| target.kind.iter().any(|kind| kind == "cdylib");
@@ -114,7 +141,7 @@ fn build(package: &str) -> PathBuf {
     let is_shared = |file: &PathBuf| file.extension().is_some_and(|extension| extension == DLL_EXTENSION);
     let mut files: Vec<_> = libraries.flat_map(|line| line.filenames).filter(is_shared).collect();
     // What it depends on is built before it.
-    files.pop().unwrap_or_else(|| panic!("{package} has no shared library:\n{text}"))
+    files.pop().unwrap_or_else(|| panic!("{build:?}: no shared library:\n{text}"))
 }
 
 /// Runs `command` and returns what it wrote to stdout.

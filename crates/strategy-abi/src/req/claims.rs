@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Sizes;
+use super::{Read, Sizes, Span};
 use crate::ffi::Window;
 use crate::plugin::Output;
 
@@ -42,6 +42,14 @@ impl Claims {
         let until = if window.until == u64::MAX { now } else { window.until };
         let within = Window { until, ..window };
         Self { within, whole: Vec::new(), unsure: BTreeMap::new(), dense: BTreeMap::new(), named: Vec::new() }
+    }
+
+    /// Takes what an answer comes to. What it leaves open is returned.
+    pub fn read(&mut self, read: Read, sizes: &Sizes) -> Vec<Span> {
+        let Read { whole, open, unsure } = read;
+        whole.into_iter().for_each(|window| self.whole(window));
+        unsure.into_iter().for_each(|second| self.unsure(second, sizes));
+        open
     }
 
     /// All of the filter in `window` was shown.
@@ -146,6 +154,16 @@ mod tests {
         all.whole(window(5, u64::MAX));
         all.whole(window(0, 4));
         assert_eq!(all.take(), [Output::Drained(window(0, u64::MAX - 1))]);
+    }
+
+    #[test]
+    fn an_answer_is_claimed_or_open() {
+        let mut claims = claims();
+        let open = vec![Span::from(window(20, 49))];
+        let read = Read { whole: Some(window(51, 60)), open: open.clone(), unsure: Some(second(50, 3)) };
+        assert_eq!(claims.read(read, &sizes(3)), open);
+        claims.settle(&sizes(4));
+        assert_eq!(claims.take(), [Output::Drained(window(50, 60))]);
     }
 
     #[test]
