@@ -21,7 +21,8 @@
 
 #define MAX_UNITS 64            /* beyond it, authors are asked for in groups: a host allows 1000 questions without news */
 #define MAX_SPANS 100000        /* of one author */
-#define MAX_QUESTIONS 150000    /* of one session */
+#define MAX_QUESTIONS 100000    /* of one session */
+#define MAX_UNSURE 500          /* seconds that wait for a larger answer: what is said of one input stays in proportion */
 #define MAX_ANSWER 1000000      /* events of one answer */
 #define MAX_INVALID 500         /* answers of invalid events alone */
 #define ENOUGH 4                /* answers after which invalid events that came with all of them are noise */
@@ -51,6 +52,7 @@ typedef struct unit {
 typedef struct second {
     uint64_t at, shown, raw;
     int more;                   /* the relay says that there are more */
+    int named, certain;         /* it was said to be dense, and for certain */
 } second;
 
 typedef struct settings {
@@ -71,8 +73,9 @@ typedef struct session {
     gs_window claim;            /* what of the window isn't claimed yet, from its start on */
     uint64_t claimable;         /* the last second that can be claimed: what is yet to come can't */
     int claimed_all;
-    second *unsure;             /* in order of time */
+    second *unsure;             /* the newest first */
     size_t unsure_len, unsure_cap;
+    size_t waiting;             /* how many of them are not named */
     int started, over;
     size_t asking;              /* the unit that is asked for, */
     span asked;                 /* what of it, */
@@ -247,37 +250,18 @@ static void drained(session *s, uint64_t since, uint64_t until) {
     out->window.until = until;
 }
 
-/* The first unsure second from `at` on. */
+/* The newest unsure second that isn't later than `at`. */
 static size_t unsure_from(const session *s, uint64_t at) {
     size_t low = 0, high = s->unsure_len;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (s->unsure[middle].at < at) {
+        if (s->unsure[middle].at > at) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
     return low;
-}
-
-static void doubt(session *s, uint64_t at, uint64_t shown, uint64_t raw, int more) {
-    size_t place = unsure_from(s, at);
-    if (place < s->unsure_len && s->unsure[place].at == at) {
-        second *known = &s->unsure[place];
-        known->shown += shown; /* by another author */
-        known->raw = raw > known->raw ? raw : known->raw;
-        known->more |= more;
-        return;
-    }
-    if (!grow((void **)&s->unsure, s->unsure_len, &s->unsure_cap, sizeof *s->unsure)) {
-        s->no_room = 1;
-        return;
-    }
-    memmove(&s->unsure[place + 1], &s->unsure[place], (s->unsure_len - place) * sizeof *s->unsure);
-    s->unsure_len++;
-    second new = {at, shown, raw, more};
-    s->unsure[place] = new;
 }
 
 /* The newest second that a unit hasn't been read in; 0 where there is none. */
@@ -337,14 +321,14 @@ static void claim(session *s) {
     } else {
         s->claimed_all = 1;
     }
-    for (size_t i = unsure_from(s, all.since); i < s->unsure_len && s->unsure[i].at <= all.until; i++) {
-        if (all.since < s->unsure[i].at) {
-            claim_window(s, all.since, s->unsure[i].at - 1);
+    for (size_t i = unsure_from(s, all.until); i < s->unsure_len && s->unsure[i].at >= all.since; i++) {
+        if (s->unsure[i].at < all.until) {
+            claim_window(s, s->unsure[i].at + 1, all.until);
         }
-        if (s->unsure[i].at == all.until) {
+        if (s->unsure[i].at == all.since) {
             return;
         }
-        all.since = s->unsure[i].at + 1;
+        all.until = s->unsure[i].at - 1;
     }
     claim_window(s, all.since, all.until);
 }
@@ -354,21 +338,54 @@ static int is_read(const session *s, uint64_t at) {
     return s->claimed_all || at > s->claim.until;
 }
 
-/* No larger answer will come: claims what is whole by now, and where everything was read, names what isn't. */
+/* How large answers get is known as well as it will be: lets go of what is whole by now, and names the rest, if asked to. */
 static void settle(session *s, int name) {
+    size_t kept = 0;
     for (size_t i = 0; i < s->unsure_len; i++) {
-        const second *of = &s->unsure[i];
-        if (!of->more && is_whole(s, of->raw)) {
-            if (is_read(s, of->at) && of->at <= s->claimable) {
-                drained(s, of->at, of->at);
+        second of = s->unsure[i];
+        if (!of.named && !of.more && is_whole(s, of.raw)) {
+            /* Where it isn't read by all yet, it is claimed with what lies around it. */
+            if (is_read(s, of.at) && of.at <= s->claimable) {
+                drained(s, of.at, of.at);
             }
-        } else if (name) {
-            gs_output *out = yield(s, GS_DENSE);
-            out->second = of->at;
-            out->count = of->shown;
-            out->certain = of->more || of->raw >= s->limit || (of->raw >= s->cut && of->raw >= s->most);
+            continue;
         }
+        if (!of.named && name) {
+            gs_output *out = yield(s, GS_DENSE);
+            out->second = of.at;
+            out->count = of.shown;
+            of.certain = of.more || of.raw >= s->limit || (of.raw >= s->cut && of.raw >= s->most);
+            of.named = 1;
+            out->certain = (uint32_t)of.certain;
+        }
+        s->unsure[kept++] = of;
     }
+    s->unsure_len = kept;
+    s->waiting = 0;
+}
+
+/* A second may hold more than was shown. */
+static void doubt(session *s, uint64_t at, uint64_t shown, uint64_t raw, int more) {
+    if (s->waiting >= MAX_UNSURE) {
+        settle(s, 1);
+    }
+    size_t place = unsure_from(s, at);
+    if (place < s->unsure_len && s->unsure[place].at == at) {
+        second *known = &s->unsure[place];
+        known->shown += shown; /* by another author */
+        known->raw = raw > known->raw ? raw : known->raw;
+        known->more |= more;
+        return;
+    }
+    if (!grow((void **)&s->unsure, s->unsure_len, &s->unsure_cap, sizeof *s->unsure)) {
+        s->no_room = 1;
+        return;
+    }
+    memmove(&s->unsure[place + 1], &s->unsure[place], (s->unsure_len - place) * sizeof *s->unsure);
+    s->unsure_len++;
+    s->waiting++;
+    second new = {at, shown, raw, more, 0, 0};
+    s->unsure[place] = new;
 }
 
 /* ---- what is read ---- */
@@ -478,9 +495,9 @@ static void offer(session *s) {
     for (size_t i = 0; i < s->items_len; i++) {
         uint64_t at = s->items[i].created_at;
         size_t place = unsure_from(s, at);
-        int named = place < s->unsure_len && s->unsure[place].at == at &&
-                    (s->unsure[place].more || !is_whole(s, s->unsure[place].raw));
-        if (!s->items_shown[i] && !named) {
+        /* Where more is known to be there, what wasn't shown may well be. */
+        int dense = place < s->unsure_len && s->unsure[place].at == at && s->unsure[place].certain;
+        if (!s->items_shown[i] && !dense) {
             memcpy(s->have[count++], s->items[i].id, sizeof(gs_id));
         }
     }

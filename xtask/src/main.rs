@@ -10,7 +10,7 @@ mod run;
 mod safety;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -69,6 +69,9 @@ enum Chore {
         /// With which; with both, where none is given
         tool: Option<safety::Tool>,
     },
+    /// What becomes of sync strategies
+    #[command(subcommand)]
+    Strategy(StrategyChore),
     /// The release binary beside relays that misbehave, for a while: memory, file descriptors, processor time (Linux)
     Soak {
         /// Handed on, such as `--minutes 10 --relays 50 --seed 1`
@@ -78,6 +81,18 @@ enum Chore {
     /// The simulator of testkit: the whole engine on virtual time, with faults from a seed
     Sim {
         /// Handed to the simulator, such as `--seeds 1000`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StrategyChore {
+    /// The conformance suite over a strategy, built in or a shared library: what defines a correct one
+    Check {
+        /// `negentropy`, `req`, or the path of a shared library
+        strategy: String,
+        /// Handed on, such as `--seeds 1000`, `--first 7 --only endless`, `--config '{"page_size":7}'`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -96,6 +111,7 @@ fn main() -> ExitCode {
         Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),
         Chore::Miri => safety::miri(),
         Chore::Sanitize { tool } => safety::sanitize(tool),
+        Chore::Strategy(StrategyChore::Check { strategy, args }) => check(&strategy, &args),
         Chore::Soak { args } => soak(&args),
         Chore::Sim { args } => {
             Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "sim", "--"]).args(args).run()
@@ -108,6 +124,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(strategy: &str, args: &[String]) -> Result<(), Failure> {
+    // The suite runs at the workspace's root: a file is meant from here.
+    let path = Path::new(strategy);
+    let strategy = if path.is_file() { std::path::absolute(path).unwrap_or_else(|_| path.into()) } else { path.into() };
+    let suite = Cargo::new(["run", "--release", "--locked", "--package", "testkit", "--bin", "conformance", "--"]);
+    suite.args(args).args([strategy]).run()
 }
 
 fn soak(args: &[String]) -> Result<(), Failure> {

@@ -2,7 +2,9 @@
 //!
 //! A relay shows a number of events at most, which it may not tell. As many as it ever showed may be just that number; only an
 //! answer of fewer is surely whole, whichever events the relay leaves out. [`Sizes`] keeps this account, and says what an answer
-//! leaves open.
+//! leaves open. [`Claims`] gathers what can be said of the times that were read.
+
+mod claims;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -10,6 +12,8 @@ use std::ops::ControlFlow;
 use crate::ffi::{Id, Item, Window, meaning};
 use crate::host::Set;
 use crate::plugin::{Input, Outcome, Reason, Verdict};
+
+pub use claims::{Claims, Second};
 
 /// Ids that are told apart within an answer. More than any answer holds that a size is learnt from.
 const MAX_IDS: usize = 8_192;
@@ -121,8 +125,8 @@ pub struct Read {
     pub whole: Option<Window>,
     /// What is to be read yet: together with `whole` and `unsure` it is the window that was asked for.
     pub open: Vec<Span>,
-    /// A second that may hold more than was shown, and how many events came of it.
-    pub unsure: Option<(u64, u64)>,
+    /// A second that may hold more than was shown.
+    pub unsure: Option<Second>,
 }
 
 /// How large a relay's answers are.
@@ -191,7 +195,8 @@ impl Sizes {
         let halves = (since < until).then_some([(since, middle), (middle.saturating_add(1), until)]);
         let halves = halves.into_iter().flatten().map(|(since, until)| Window { since, until }.into());
         let open = below.into_iter().chain(halves).chain(above).collect();
-        Read { whole: None, open, unsure: (since == until).then_some((since, beside)) }
+        let second = Second { at: since, shown: answer.valid(), counted: beside, more: finished == Some(false) };
+        Read { whole: None, open, unsure: (since == until).then_some(second) }
     }
 
     /// An answer of `counted` events turns out to have been cut.
@@ -236,9 +241,10 @@ impl Offer {
         }
     }
 
-    /// What the relay never showed of the seconds that it has shown whole, in chunks.
-    pub fn lacking(&self, is_whole: impl Fn(u64) -> bool) -> Vec<Vec<Id>> {
-        let lacks = |(item, shown): &&(Item, bool)| !shown && is_whole(item.created_at);
+    /// What the relay never showed of the seconds that `may_lack` something, in chunks. That something isn't shown is no
+    /// proof where a second is dense; but where that is no more than a guess, the relay is better offered too much.
+    pub fn lacking(&self, may_lack: impl Fn(u64) -> bool) -> Vec<Vec<Id>> {
+        let lacks = |(item, shown): &&(Item, bool)| !shown && may_lack(item.created_at);
         let ids: Vec<Id> = self.0.iter().filter(lacks).map(|(item, _)| item.id).collect();
         ids.chunks(CHUNK).map(<[Id]>::to_vec).collect()
     }
@@ -325,7 +331,7 @@ mod tests {
             }
             for (at, second) in events.iter().enumerate().filter(|(at, _)| !seen.contains(at)) {
                 assert!(!whole.iter().any(|window| window.contains(*second)), "case {case}: event {at} is claimed");
-                let named = unsure.iter().any(|(unsure, raw)| unsure == second && !sizes.is_whole(*raw));
+                let named = unsure.iter().any(|unsure| unsure.at == *second && !sizes.is_whole(unsure.counted));
                 assert!(named, "case {case}: event {at} is lost");
             }
         }

@@ -8,7 +8,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::env::consts::{DLL_EXTENSION, DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -63,6 +63,39 @@ pub fn c_library(source: &Path, name: &str, defines: &[&str]) -> PathBuf {
     library
 }
 
+/// A strategy that does what it must not: `[strategy.bad]` says `how`, and `defines` spoil its table.
+///
+/// # Panics
+/// It can't be compiled.
+pub fn bad_library(defines: &[&str]) -> PathBuf {
+    c_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad.c"), "bad", defines)
+}
+
+/// The example in C, compiled.
+///
+/// # Panics
+/// It can't be compiled.
+pub fn by_author_library() -> PathBuf {
+    c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[])
+}
+
+/// The shared library of a strategy that `cargo xtask new-strategy` lays down in `folder` under `name`; what is there is replaced.
+///
+/// # Panics
+/// It can't be laid down or built.
+pub fn new_strategy_library(name: &str, folder: &Path) -> PathBuf {
+    let place = folder.join(name);
+    if place.exists() {
+        fs::remove_dir_all(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+    }
+    let mut lays_down = cargo(workspace());
+    said(lays_down.args(["run", "--quiet", "--package", "xtask", "--", "new-strategy", name, "--path"]).arg(&place));
+    let mut builds = cargo(&place);
+    // It depends on nothing but the interface, which is built once for all that are ever laid down here.
+    builds.args(["build", "--offline"]).env("CARGO_TARGET_DIR", folder.join("target"));
+    library_of(&mut builds)
+}
+
 /// A line of what cargo says.
 #[derive(Deserialize)]
 struct Line {
@@ -78,9 +111,14 @@ struct Target {
 }
 
 fn build(package: &str) -> PathBuf {
+    library_of(cargo(workspace()).args(["build", "--package", package]))
+}
+
+/// A call of cargo in `folder`.
+fn cargo(folder: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--package", package, "--message-format", "json"]).current_dir(workspace());
+    command.current_dir(folder);
     // What cargo tells a test of its package, build scripts would take for a change.
     for (key, _) in std::env::vars_os() {
         let name = key.to_string_lossy();
@@ -89,7 +127,12 @@ fn build(package: &str) -> PathBuf {
             command.env_remove(&key);
         }
     }
-    let text = said(&mut command);
+    command
+}
+
+/// The shared library that `build`, a call of cargo, comes to.
+fn library_of(build: &mut Command) -> PathBuf {
+    let text = said(build.args(["--message-format", "json"]));
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
     let libraries = lines.filter(|line| {
         let of_c = |target: &Target| target.kind.iter().any(|kind| kind == "cdylib");
@@ -98,7 +141,7 @@ fn build(package: &str) -> PathBuf {
     let is_shared = |file: &PathBuf| file.extension().is_some_and(|extension| extension == DLL_EXTENSION);
     let mut files: Vec<_> = libraries.flat_map(|line| line.filenames).filter(is_shared).collect();
     // What it depends on is built before it.
-    files.pop().unwrap_or_else(|| panic!("{package} has no shared library:\n{text}"))
+    files.pop().unwrap_or_else(|| panic!("{build:?}: no shared library:\n{text}"))
 }
 
 /// Runs `command` and returns what it wrote to stdout.
@@ -121,17 +164,26 @@ fn libraries() -> PathBuf {
     program.parent().map_or_else(std::env::temp_dir, Path::to_owned).join("c-libraries")
 }
 
-/// Makes a folder that nobody else may write to: the host refuses what lies in any other.
+/// Makes a folder of [`libraries`] that nobody else may write to: the host refuses what lies in any other.
 fn make_folder(folder: &Path) {
+    let all = libraries();
+    assert_eq!(folder.parent(), Some(&*all), "{} is no folder for compiled libraries", folder.display());
     fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for folder in folder.ancestors().take(2) {
-        close_to_others(folder);
-    }
+    close_to_others(&all);
+    close_to_others(folder);
 }
 
+/// Nobody but the owner may write to `path` any more, a file or folder of [`libraries`].
+///
+/// # Panics
+/// It lies elsewhere, or is a link: what that leads to may be anybody's.
 #[cfg(unix)]
 fn close_to_others(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
+    let is_ours = path.starts_with(libraries()) && path.components().all(|part| part != Component::ParentDir);
+    let found = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let is_plain = found.is_file() || found.is_dir();
+    assert!(is_ours && is_plain, "{} is no file or folder of compiled libraries", path.display());
     let closed = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
     closed.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
@@ -168,8 +220,32 @@ mod tests {
 
     #[test]
     fn the_example_in_c_compiles_without_a_warning() {
-        let library = c_library(&workspace().join("plugins/by-author/by_author.c"), "by_author", &[]);
+        let library = by_author_library();
         assert!(library.is_file(), "{}", library.display());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_else_has_its_mode_changed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+        let folder = libraries().join("modes");
+        make_folder(&folder);
+        assert_eq!((mode(&libraries()), mode(&folder)), (0o755, 0o755));
+        let outside = libraries().with_file_name(format!("outside-{}", std::process::id()));
+        fs::write(&outside, "").expect("written");
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).expect("ours");
+        let link = folder.join(format!("link-{}", std::process::id()));
+        symlink(&outside, &link).expect("a link");
+        let beside = libraries().join("..").join(outside.file_name().expect("a name"));
+        for path in [&outside, &link, &beside, Path::new("/dev/null")] {
+            let before = mode(path);
+            let refused = std::panic::catch_unwind(|| close_to_others(path)).is_err();
+            assert!(refused && mode(path) == before, "{}", path.display());
+        }
+        let refused = std::panic::catch_unwind(|| make_folder(&libraries().join("../beside"))).is_err();
+        assert!(refused && !libraries().join("../beside").exists());
+        fs::remove_file(&link).and_then(|()| fs::remove_file(&outside)).expect("removed");
     }
 
     #[test]
@@ -178,9 +254,4 @@ mod tests {
         assert!(library.is_file(), "{}", library.display());
         assert_eq!(rust_library("window-req"), library);
     }
-}
-
-/// A strategy that does what it must not: `[strategy.bad]` says `how`, and `defines` spoil its table.
-pub fn bad_library(defines: &[&str]) -> PathBuf {
-    c_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bad.c"), "bad", defines)
 }

@@ -4,42 +4,26 @@
 //! answer may be whole or cut (see the crate's head); either way what lies between the oldest second it showed and the start
 //! of its window is read again as the end of the next window.
 
-use std::collections::BTreeMap;
-
-use strategy_abi::req::{Answer, Sizes};
+use strategy_abi::req::{Answer, Claims, Second, Sizes};
 use strategy_abi::{Output, Window};
 
 /// Questions of one session: less than the host allows.
-const MAX_QUESTIONS: u32 = 150_000;
+const MAX_QUESTIONS: u32 = 100_000;
 /// Answers of invalid events alone that a session puts up with.
 const MAX_INVALID: u32 = 500;
 
 pub(crate) struct Reader {
-    /// What may be claimed at most: without what is yet to come.
-    claimable: Window,
+    claims: Claims,
     sizes: Sizes,
     /// How wide windows are.
     width: u64,
     todo: Vec<Span>,
     /// The span that the open question is for; it begins where that was asked from.
     open: Option<Span>,
-    /// What can't be shown whole unless a larger answer comes: events shown by second, and all that came with them.
-    unsure: BTreeMap<u64, Second>,
-    /// Those of them that have been named.
-    dense: BTreeMap<u64, Second>,
-    out: Vec<Output>,
     questions: u32,
     invalid: u32,
     /// All of a span was asked for, for want of a valid event.
     widened: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Second {
-    shown: u64,
-    raw: u64,
-    /// The relay says that there are more.
-    more: bool,
 }
 
 /// A stretch of time that is to be read.
@@ -67,7 +51,6 @@ impl Reader {
     /// Reads `gaps`, which lie in `window`, by windows of `width` seconds at first; `now` is the last second that
     /// can be claimed where the window has no end.
     pub(crate) fn new(window: Window, gaps: Vec<Window>, now: u64, width: u64, limit: u64) -> Self {
-        let until = if window.until == u64::MAX { now } else { window.until };
         let todo = gaps.into_iter().map(|window| {
             // What is dated later than now is rare: it comes with the first window.
             let later = window.until.saturating_sub(now.max(window.since));
@@ -75,14 +58,11 @@ impl Reader {
             Span { window, step, trap: None, untouched: true }
         });
         Self {
-            claimable: Window { until, ..window },
+            claims: Claims::new(window, now),
             sizes: Sizes::new(limit),
             width,
             todo: todo.collect(),
             open: None,
-            unsure: BTreeMap::new(),
-            dense: BTreeMap::new(),
-            out: Vec::new(),
             questions: 0,
             invalid: 0,
             widened: false,
@@ -95,16 +75,14 @@ impl Reader {
             match span {
                 Span { untouched: true, .. } => self.todo.push(span),
                 Span { window, trap, .. } => {
-                    self.claim(window);
+                    self.claims.whole(window);
                     if let Some(claim) = trap.and_then(|trap| trap.claim) {
-                        self.claim(claim);
+                        self.claims.whole(claim);
                     }
                 }
             }
         }
-        for second in std::mem::take(&mut self.unsure).into_keys() {
-            self.claim(Window { since: second, until: second });
-        }
+        self.claims.all_shown();
     }
 
     /// The window to ask for; `None` when everything has been read.
@@ -113,7 +91,8 @@ impl Reader {
     /// The relay's answers don't end.
     pub(crate) fn next(&mut self) -> Result<Option<Window>, String> {
         let Some(mut span) = self.todo.pop() else {
-            self.settle();
+            // How large answers get is known as well as it will be.
+            self.claims.settle(&self.sizes);
             return Ok(None);
         };
         self.questions += 1;
@@ -142,17 +121,17 @@ impl Reader {
         }
         self.adapt(answer);
         if finished == Some(true) {
-            self.claim(asked);
+            self.claims.whole(asked);
             self.go_on(span, asked.since, None);
         } else if is_whole {
-            self.claim(Window { since: shown.until.saturating_add(1), until: asked.until });
+            self.claims.whole(Window { since: shown.until.saturating_add(1), until: asked.until });
             let trap = (asked.since < shown.since).then_some(Trap {
                 floor: asked.since,
                 raw: self.sizes.counted(answer),
                 claim: Some(shown),
             });
             if trap.is_none() {
-                self.claim(shown);
+                self.claims.whole(shown);
             }
             self.go_on(span, shown.since, trap);
         } else {
@@ -169,8 +148,8 @@ impl Reader {
         self.go_on(span, shown.since, trap(asked.since).filter(|_| asked.since < shown.since));
         if shown.since == shown.until {
             // Alone it would show no more.
-            let second = Second { shown: answer.valid(), raw, more: finished == Some(false) };
-            self.unsure.insert(shown.since, second);
+            let (at, more) = (shown.since, finished == Some(false));
+            self.claims.unsure(Second { at, shown: answer.valid(), counted: raw, more }, &self.sizes);
         } else {
             let length = (shown.until - shown.since).saturating_add(1);
             let step = if shown == asked { length / 2 } else { length.div_ceil(2) };
@@ -202,7 +181,7 @@ impl Reader {
             if until - since >= self.width - 1 {
                 self.width = self.width.saturating_mul(4);
             }
-            self.claim(answer.asked);
+            self.claims.whole(answer.asked);
             self.pass(span, since);
             return Ok(());
         }
@@ -212,7 +191,8 @@ impl Reader {
             self.widened = since == span.window.since;
             span.step = Some(u64::MAX);
         } else if since == until {
-            self.unsure.insert(since, Second { shown: 0, raw: self.sizes.counted(answer), more: false });
+            let counted = self.sizes.counted(answer);
+            self.claims.unsure(Second { at: since, shown: 0, counted, more: false }, &self.sizes);
             self.pass(span, since);
             return Ok(());
         }
@@ -228,7 +208,7 @@ impl Reader {
         match span.trap.take() {
             Some(trap) if since <= trap.floor => {
                 if let Some(claim) = trap.claim {
-                    self.claim(claim);
+                    self.claims.whole(claim);
                 }
                 self.go_on(span, since, None);
             }
@@ -241,7 +221,7 @@ impl Reader {
         if let Some(until) = from.checked_sub(1).filter(|until| span.window.since <= *until) {
             self.todo.push(Span { window: Window { until, ..span.window }, step: None, trap, untouched: false });
         } else if let Some(claim) = trap.and_then(|trap| trap.claim) {
-            self.claim(claim);
+            self.claims.whole(claim);
         }
     }
 
@@ -253,7 +233,7 @@ impl Reader {
         }
         match trap.claim {
             Some(window) if was_cut => self.todo.push(Span { window, step: None, trap: None, untouched: false }),
-            Some(window) => self.claim(window),
+            Some(window) => self.claims.whole(window),
             None => {}
         }
     }
@@ -270,39 +250,14 @@ impl Reader {
         }
     }
 
-    fn claim(&mut self, window: Window) {
-        let since = window.since.max(self.claimable.since);
-        let until = window.until.min(self.claimable.until);
-        if since <= until {
-            self.out.push(Output::Drained(Window { since, until }));
-        }
-    }
-
     /// The session ends before its time: what is known to be whole is claimed.
     pub(crate) fn give_up(&mut self) {
-        for (second, of) in std::mem::take(&mut self.unsure) {
-            if !of.more && self.sizes.is_whole(of.raw) {
-                self.claim(Window { since: second, until: second });
-            }
-        }
+        self.claims.give_up(&self.sizes);
     }
 
-    /// Everything was read: how large answers get is known as well as it will be.
-    fn settle(&mut self) {
-        for (second, of) in std::mem::take(&mut self.unsure) {
-            if !of.more && self.sizes.is_whole(of.raw) {
-                self.claim(Window { since: second, until: second });
-                continue;
-            }
-            let certain = of.more || self.sizes.is_full(of.raw);
-            self.out.push(Output::Dense { second, shown: of.shown, certain });
-            self.dense.insert(second, of);
-        }
-    }
-
-    /// Whether `second` may hold more than was shown.
-    pub(crate) fn is_dense(&self, second: u64) -> bool {
-        self.dense.contains_key(&second)
+    /// Whether what the relay didn't show of `second` is to be offered to it.
+    pub(crate) fn may_lack(&self, second: u64) -> bool {
+        self.claims.may_lack(second)
     }
 
     /// How many events are asked for at once.
@@ -312,6 +267,6 @@ impl Reader {
 
     /// What there is to say since the last call.
     pub(crate) fn take_outputs(&mut self) -> Vec<Output> {
-        std::mem::take(&mut self.out)
+        self.claims.take()
     }
 }

@@ -86,8 +86,8 @@ impl WindowSession {
 
     fn conclude(&mut self, reading: &Reading) {
         if let Some(offer) = &reading.offer {
-            let whole = |second| !reading.reader.is_dense(second);
-            self.out.extend(offer.lacking(whole).into_iter().map(Output::Have));
+            let lacking = offer.lacking(|second| reading.reader.may_lack(second));
+            self.out.extend(lacking.into_iter().map(Output::Have));
         }
         self.done(Outcome::Complete);
     }

@@ -30,6 +30,7 @@ struct Told {
     dense: BTreeMap<u64, u64>,
     haves: BTreeSet<Id>,
     questions: u32,
+    most_at_once: usize,
     outcome: Option<Outcome>,
 }
 
@@ -50,7 +51,9 @@ fn drive(relay: &Relay, mut session: WindowSession, local: &Local, breaks: Optio
             idle = if told.shown.insert(id) { 0 } else { idle };
         }
         local.with(|set| session.handle(input, set, frames, NOW)).expect("no breach");
-        while let Some(output) = session.poll() {
+        let outputs: Vec<_> = std::iter::from_fn(|| session.poll()).collect();
+        told.most_at_once = told.most_at_once.max(outputs.len());
+        for output in outputs {
             assert_eq!(told.outcome, None, "went on after its end with {output:?}");
             match output {
                 Output::Req { sub, narrow: Narrow { window, .. }, limit } => {
@@ -229,6 +232,25 @@ fn what_the_relay_lacks_is_offered_once_all_was_shown() {
         assert_eq!((told.outcome, &told.haves), (Some(Outcome::Complete), &lacks));
         assert_eq!(told.dense.len(), 0);
     }
+}
+
+#[test]
+fn what_is_not_shown_of_a_second_that_may_be_whole_is_offered() {
+    let (theirs, ours, later) = (item(NOW - 50, 1), item(NOW - 50, 2), item(NOW - 20, 3));
+    let session = open(500, Request { direction: Direction::Both, ..request(ALL) });
+    // One event is as many as it ever shows: nothing says that there are more.
+    let told = drive(&Relay::new(vec![theirs], 500), session, &Local::new([ours, later]), None, &mut Random(1));
+    assert_eq!(told.dense.keys().collect::<Vec<_>>(), [&(NOW - 50)]);
+    assert_eq!((told.outcome, told.haves), (Some(Outcome::Complete), BTreeSet::from([ours.id, later.id])));
+}
+
+#[test]
+fn many_dense_seconds_are_named_a_few_at_a_time() {
+    // More of each second than it shows: every second is unsure to the end.
+    let events = (0..6_000).map(|number| item(NOW - number / 3, number)).collect();
+    let told = drive(&Relay::new(events, 2), open(500, request(ALL)), &Local::default(), None, &mut Random(1));
+    assert_eq!((told.outcome, told.dense.len()), (Some(Outcome::Complete), 2_000));
+    assert!(told.most_at_once <= 510, "{} outputs of one input", told.most_at_once);
 }
 
 #[test]

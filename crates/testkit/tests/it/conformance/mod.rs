@@ -1,7 +1,8 @@
-//! The suite over the built-in strategies, in which it finds nothing, and over bad ones, in each of which it finds what is
-//! wrong. `conformance --seeds 1000 req` runs more of it.
+//! The suite over the built-in strategies and over libraries, in which it finds nothing, and over bad ones, in each of which it
+//! finds what is wrong. `conformance --seeds 1000 req` runs more of it.
 
 mod bad;
+mod libraries;
 
 use std::sync::Arc;
 
