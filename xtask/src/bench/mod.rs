@@ -5,6 +5,7 @@
 mod import;
 mod own_relay;
 mod plan;
+mod plugins;
 mod sync;
 mod table;
 mod work;
@@ -25,6 +26,11 @@ const SCENARIOS: &[Scenario] = &[
         run: sync::speed,
     },
     Scenario { name: "memory", about: "anonymous memory of a cold sync by negentropy", run: sync::memory },
+    Scenario {
+        name: "plugins",
+        about: "a cold sync by a strategy that is built in, and by the same code as a shared library; medians of seven pairs",
+        run: plugins::run,
+    },
     Scenario { name: "import", about: "events from a file into an empty store, and again", run: import::run },
     Scenario {
         name: "plan",

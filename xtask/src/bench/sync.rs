@@ -75,7 +75,7 @@ fn sync(bench: &Bench<'_>, relay: &Relay, strategy: &str) -> Result<Watched, Fai
     watch(command.arg(bench.scratch.join("store")))
 }
 
-fn expect_stored(run: &Watched, events: usize) -> Result<(), Failure> {
+pub(super) fn expect_stored(run: &Watched, events: usize) -> Result<(), Failure> {
     let stored = field(run, "stored");
     if stored == events as f64 { Ok(()) } else { Err(Failure(format!("{stored} of {events} events were stored"))) }
 }
