@@ -796,7 +796,7 @@ static int copy_request(session *s, const gs_request *request) {
         }
         qsort(s->drained, s->drained_len, sizeof *s->drained, compare_windows);
     }
-    uint64_t most = request->profile.max_limit == 0 ? 1 : request->profile.max_limit;
+    uint64_t most = request->profile->max_limit == 0 ? 1 : request->profile->max_limit;
     s->limit = s->set.page_size < most ? s->set.page_size : most;
     s->cut = s->noise = GS_NONE;
     for (s->table_len = 16; s->table_len < 4 * s->limit; s->table_len *= 2) {

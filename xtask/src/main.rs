@@ -7,6 +7,7 @@ mod fuzz;
 mod interop;
 mod new_strategy;
 mod run;
+mod safety;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,13 @@ enum Chore {
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
+    /// Both sides of the boundary to plugins under Miri, linked into one program: needs a nightly toolchain with Miri
+    Miri,
+    /// The tests of the plugins' host, with real libraries, under AddressSanitizer (needs a nightly toolchain) and valgrind
+    Sanitize {
+        /// With which; with both, where none is given
+        tool: Option<safety::Tool>,
+    },
     /// What becomes of sync strategies
     #[command(subcommand)]
     Strategy(StrategyChore),
@@ -101,6 +109,8 @@ fn main() -> ExitCode {
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),
+        Chore::Miri => safety::miri(),
+        Chore::Sanitize { tool } => safety::sanitize(tool),
         Chore::Strategy(StrategyChore::Check { strategy, args }) => check(&strategy, &args),
         Chore::Soak { args } => soak(&args),
         Chore::Sim { args } => {

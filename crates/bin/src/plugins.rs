@@ -55,7 +55,7 @@ pub(crate) fn load(config: &Plugins, taken: &[&str]) -> (Vec<Arc<Plugin>>, Vec<F
         let info = plugin.info();
         let before = loaded.iter().find(|before| before.info().name == info.name);
         let clash = match before {
-            // Named by itself, and in the directory.
+            // Named twice.
             Some(before) if before.info().file == info.file => continue,
             Some(before) => Some(before.info().file.display().to_string()),
             None => taken.contains(&&*info.name).then(|| "built in".to_owned()),
@@ -77,7 +77,11 @@ fn files(config: &Plugins) -> (Vec<PluginFile>, Vec<Failed>) {
     let Some(dir) = &config.dir else { return (files, Vec::new()) };
     match libraries(dir) {
         Ok(found) => {
-            files.extend(found.into_iter().map(|path| PluginFile { path, sha256: None }));
+            // What is named by itself, perhaps with its hash, is loaded as that, or not at all.
+            let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let named: Vec<PathBuf> = files.iter().map(|file| real(&file.path)).collect();
+            let others = found.into_iter().filter(|path| !named.contains(&real(path)));
+            files.extend(others.map(|path| PluginFile { path, sha256: None }));
             (files, Vec::new())
         }
         Err(error) => {

@@ -196,6 +196,18 @@ impl Strategies {
         names.iter().filter_map(find).collect()
     }
 
+    /// What to say where a name of an order can't be used.
+    pub fn unusable(&self, order: &[SyncMethod]) -> Option<String> {
+        let named = |failed: &&Failed| {
+            failed.info.as_ref().is_some_and(|info| order.iter().any(|name| name.as_str() == info.name))
+        };
+        let made = |name: &str| self.made.iter().any(|strategy| strategy.descriptor().name.as_str() == name);
+        self.failed.iter().filter(named).find_map(|Failed { info, reason, .. }| {
+            let name = &info.as_ref()?.name;
+            (!made(name)).then(|| format!("the strategy `{name}` can't be used: {reason}"))
+        })
+    }
+
     /// Every plugin and every file that was to be one, as it is now.
     pub fn plugins(&self) -> Vec<PluginReport> {
         let usable =

@@ -133,7 +133,7 @@ typedef struct gs_request {
     const gs_window *drained; /* what was drained before and needn't be read again */
     size_t drained_len;
     gs_bytes remembered;      /* what this strategy last asked to remember of this relay; empty at first */
-    gs_profile profile;
+    const gs_profile *profile;
     uint64_t seed;            /* for whatever is to look random */
     uint32_t proven;          /* 1: a session of this strategy was answered on this connection before */
     uint32_t reserved;
@@ -215,7 +215,8 @@ typedef struct gs_set {
 #define GS_LOG_DEBUG 4
 #define GS_LOG_TRACE 5
 
-/* What a session may ask of the host, from within a call of the session, on its thread. Good until destroy has returned. */
+/* What a session may ask of the host, from within a call of the session, on its thread. Good during create only: copy it. What is in it
+   is good until destroy has returned. */
 typedef struct gs_host {
     uint32_t struct_size;
     uint32_t reserved;

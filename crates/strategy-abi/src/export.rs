@@ -418,7 +418,7 @@ unsafe fn own_request(raw: &ffi::Request) -> Request {
     // SAFETY: the caller's promise, for each of them.
     let (filter, profile, drained, remembered) = unsafe {
         let drained = slice(raw.drained, raw.drained_len).to_vec();
-        (own_filter(&raw.filter), own_profile(&raw.profile), drained, bytes(raw.remembered).to_vec())
+        (own_filter(&raw.filter), own_profile(&*raw.profile), drained, bytes(raw.remembered).to_vec())
     };
     Request {
         filter,

@@ -112,6 +112,7 @@ pub(crate) fn window(window: Window) -> ffi::Window {
 pub(crate) fn lend_request<T>(request: &SessionRequest, to: impl FnOnce(&ffi::Request) -> T) -> T {
     let filter = GivenFilter::new(&request.filter);
     let drained: Vec<ffi::Window> = request.drained.iter().copied().map(window).collect();
+    let profile = profile(&request.profile);
     to(&ffi::Request {
         struct_size: size_of::<ffi::Request>() as u32,
         direction: match request.direction {
@@ -124,7 +125,7 @@ pub(crate) fn lend_request<T>(request: &SessionRequest, to: impl FnOnce(&ffi::Re
         drained: drained.as_ptr(),
         drained_len: drained.len(),
         remembered: Bytes::of(&request.remembered),
-        profile: profile(&request.profile),
+        profile: &raw const profile,
         seed: request.seed,
         proven: u32::from(request.proven),
         reserved: 0,

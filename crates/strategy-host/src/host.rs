@@ -30,16 +30,16 @@ struct Call {
 }
 
 impl Desk {
-    pub(crate) fn new(plugin: String) -> Box<Self> {
-        Box::new(Self { plugin, call: Mutex::default() })
+    pub(crate) fn new(plugin: String) -> Arc<Self> {
+        Arc::new(Self { plugin, call: Mutex::default() })
     }
 
-    /// The host in the interface's words, good as long as this stays where it is.
-    pub(crate) fn raw(&self) -> ffi::Host {
+    /// The host in the interface's words, good as long as somebody has this.
+    pub(crate) fn raw(self: &Arc<Self>) -> ffi::Host {
         ffi::Host {
             struct_size: size_of::<ffi::Host>() as u32,
             reserved: 0,
-            ctx: std::ptr::from_ref(self).cast_mut().cast(),
+            ctx: Arc::as_ptr(self).cast_mut().cast(),
             log,
             span_begin,
             span_end,

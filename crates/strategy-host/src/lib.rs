@@ -24,6 +24,8 @@ mod guard;
 mod host;
 mod library;
 mod limits;
+#[cfg(test)]
+mod linked;
 mod pool;
 mod session;
 mod strategy;

@@ -114,13 +114,26 @@ impl Plugin {
         // Its constructors run here.
         let loaded = pool.call("loading", move |_| Table::load(&file), None);
         let table = loaded.map_err(LoadError::Stuck)??;
-        let info = PluginInfo {
-            name: table.name()?,
-            version: table.version()?,
-            file: checked.path,
-            abi: table.abi(),
-            sha256: checked.sha256,
-        };
+        Self::new(table, pool, checked.path, checked.sha256)
+    }
+
+    /// A strategy that is part of this program, called in every way as one from a library: for tests and measurements. There is no file,
+    /// and no hash.
+    ///
+    /// # Safety
+    /// The functions of `table` do what `docs/plugin-abi.md` asks of them.
+    ///
+    /// # Errors
+    /// It isn't a table for this version.
+    #[allow(unsafe_code)]
+    pub unsafe fn linked(table: &'static ffi::StrategyV1, limits: Limits) -> Result<Arc<Self>, LoadError> {
+        // SAFETY: it is one, static, and the caller vouches for what it does.
+        let table = unsafe { Table::check(table) }?;
+        Self::new(table, Pool::new(String::new(), limits), PathBuf::new(), String::new())
+    }
+
+    fn new(table: Table, pool: Arc<Pool>, file: PathBuf, sha256: String) -> Result<Arc<Self>, LoadError> {
+        let info = PluginInfo { name: table.name()?, version: table.version()?, file, abi: table.abi(), sha256 };
         pool.rename(&info.name);
         Ok(Arc::new(Self { info, table, pool, words: Mutex::default() }))
     }

@@ -11,7 +11,7 @@ pub type Wait = fn(&mut dyn FnMut());
 /// What a plugin may do.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long one call may take before the plugin is barred. What the host does in between doesn't count.
+    /// How long the calls of one hand-off may take together before the plugin is barred. Copying the set for it doesn't count.
     pub call: Duration,
     /// Threads of one plugin.
     pub threads: usize,

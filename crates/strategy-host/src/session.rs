@@ -30,7 +30,8 @@ struct Core {
     /// Until it is opened.
     request: Option<Box<SessionRequest>>,
     session: Option<Session>,
-    desk: Box<Desk>,
+    /// Outlives the session.
+    desk: Arc<Desk>,
 }
 
 /// What a hand-off comes to.

@@ -50,7 +50,8 @@ impl Table {
     /// # Errors
     /// It can't be loaded, or shows no table.
     pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
-        // SAFETY: whatever its constructors do, the operator asked for it: the file's path, owner and contents were checked.
+        // SAFETY: whatever its constructors do, the operator asked for it: nobody but the owner and the
+        // group can have changed the file.
         let library = unsafe { open(path) }.map_err(|error| LoadError::NotALibrary(readable(error.as_bytes())))?;
         // SAFETY: the symbol's name fixes its type, and the library stays.
         let entry = unsafe { library.get::<ffi::Entry>(ffi::SYMBOL.as_bytes()) }.map(|symbol| *symbol);

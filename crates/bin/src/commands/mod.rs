@@ -56,12 +56,15 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
                 return Err(CliError::Usage(format!("--strategy: {text}")));
             }
             let strategies = registry.build(&loaded)?;
+            if let Some(text) = strategies.unusable(&args.strategies) {
+                return Err(CliError::Usage(format!("--strategy: {text}")));
+            }
             strategies.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
             sync::run(args, Context { common: common.clone(), config: loaded.config, strategies })
         }
         Command::Demo(args) => demo::run(args, context(load()?)?),
-        Command::Import(args) => import::run(&args, &context(load()?)?),
-        Command::Export(args) => export::run(&args, &context(load()?)?.config),
+        Command::Import(args) => import::run(&args, &common, &load()?.config),
+        Command::Export(args) => export::run(&args, &load()?.config),
         Command::Status(args) => status::run(&args, || Ok(load()?.config)),
         Command::Config { command } => {
             let loaded = load()?;
@@ -71,7 +74,7 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
             let loaded = load()?;
             strategies::run(&args, &loaded, &registry(&loaded))
         }
-        Command::Store { command } => store::run(command, &context(load()?)?.config),
+        Command::Store { command } => store::run(command, &load()?.config),
         Command::Completions { shell } => completions::run(shell),
         Command::LoadPlugin { file } => strategy_host::try_loading(&file),
     }

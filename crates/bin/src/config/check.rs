@@ -176,7 +176,7 @@ impl Checker<'_> {
 
     fn plugins(&mut self, raw: &raw::Plugins) -> Plugins {
         Plugins {
-            dir: (!raw.dir.is_empty()).then(|| raw.dir.clone().into()),
+            dir: self.take("plugins.dir", values::optional(&raw.dir, values::absolute)),
             load: self.take("plugins.load", values::plugin_files(&raw.load)),
             call_timeout: self.time("plugins.call_timeout", &raw.call_timeout, Duration::from_millis(10)..=HOUR),
         }

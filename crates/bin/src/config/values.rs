@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nostr::key::{Keys, PublicKey};
@@ -35,6 +36,12 @@ pub(super) fn plugin_files(tables: &[serde_json::Value]) -> Result<Vec<PluginFil
         Some(PluginFile { path: path.into(), sha256 })
     };
     tables.iter().map(|table| read(table).ok_or_else(|| not_each(ALLOWED, format_args!("{table}")))).collect()
+}
+
+/// A path that doesn't depend on where the program was started.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("an absolute path".to_owned()) }
 }
 
 /// `None` for the empty text.

@@ -86,11 +86,29 @@ fn a_plugin_that_cannot_be_loaded_is_said_and_stops_the_start_only_where_it_is_n
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "ok\n"), "{ended:?}");
     assert!(ended.stderr.contains("c.so can't be used: is no library"), "{ended:?}");
 
-    let place = place.var("GRASP_SYNC_SYNC__STRATEGIES", "bad,req");
+    let place = place.var("GRASP_SYNC_SYNC__STRATEGIES", r#"["bad", "req"]"#);
     let refused = place.refused();
     assert!(refused.contains("there is no strategy `bad`"), "{refused}");
     assert!(refused.contains("not loaded: ") && refused.contains("built for version 2"), "{refused}");
     assert!(!listed(&place, 2).is_empty(), "the list helps to find out why");
+}
+
+#[test]
+fn what_is_pinned_is_not_loaded_from_the_directory_without_its_hash() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("a.so");
+    std::fs::copy(rust_library("plugin-req"), &file).expect("copied");
+    let pinned = format!(
+        "plugins.dir = {:?}\n[[plugins.load]]\npath = {:?}\nsha256 = {:?}\n",
+        dir.path().display().to_string(),
+        file.display().to_string(),
+        "0".repeat(64)
+    );
+    let rows = listed(&loading(&[], &pinned), 0);
+    let of_file: Vec<_> = rows.iter().filter(|row| row["kind"] == "plugin").collect();
+    assert_eq!((of_file.len(), &of_file[0]["state"]), (1, &"failed".into()), "{rows:#?}");
+    let refused = loading(&[], "plugins.dir = \"here\"").refused();
+    assert!(refused.contains("plugins.dir = \"here\"") && refused.contains("must be an absolute path"), "{refused}");
 }
 
 #[test]
@@ -104,9 +122,18 @@ fn a_plugin_checks_its_own_section() {
     // A plugin that can't be asked stops what needs it, and nothing else.
     let hangs = "plugins.call_timeout = \"300ms\"\n[strategy.bad]\nhow = \"hang-check\"\n";
     let bad = bad_library(&[]);
-    let rows = listed(&loading(&[&bad], hangs), 0);
+    let place = loading(&[&bad], hangs);
+    let rows = listed(&place, 0);
     let row = rows.iter().find(|row| row["name"] == "bad").unwrap_or_else(|| panic!("{rows:#?}"));
     assert_eq!((&row["state"], &row["reason"]), (&"failed".into(), &"check_config did not return within 300ms".into()));
+    let ended = place.run(&["sync", "ws://127.0.0.1:9", "--strategy", "bad,req"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--strategy: the strategy `bad` can't be used: check_config did not"), "{ended:?}");
+    let ended = place.run(&["export"]);
+    assert!(
+        ended.code == Some(1) && ended.stderr.contains("no store"),
+        "what needs no strategy asks for none: {ended:?}"
+    );
     let refused = loading(&[&bad], &format!("sync.strategies = [\"bad\"]\n{hangs}")).refused();
     assert!(refused.contains("the strategy `bad` can't be used: check_config did not return"), "{refused}");
 }
@@ -157,23 +184,7 @@ fn sync_goes_by_a_plugin_alone_and_by_what_comes_after_one() {
 #[test]
 fn whatever_a_bad_plugin_does_the_next_strategy_completes_the_relay() {
     let events = notes(300);
-    for (how, words) in [
-        ("unsupported", ""),
-        ("complete", "claims to be complete"),
-        ("drained", "no answer has shown it"),
-        ("forever", "questions that brought nothing"),
-        ("garbage", "questions that brought nothing"),
-        ("outputs", "outputs at once"),
-        ("ids", "ids at once"),
-        ("panic", "it is a bad one"),
-        ("fail", "it is a bad one"),
-        ("wide", "asks for seconds"),
-        ("silent", "waits for nothing"),
-        ("hang", "handle did not return within 500ms"),
-        ("hang-create", "create did not return within 500ms"),
-        ("hang-poll", "poll did not return within 500ms"),
-        ("hang-suits", "suits did not return within 500ms"),
-    ] {
+    let falls_back = &|(how, words): (&str, &str)| {
         let place = with_bad(how);
         let net = Net::of([events.clone()]);
         let synced = sync(&place, &net, &[]);
@@ -182,7 +193,29 @@ fn whatever_a_bad_plugin_does_the_next_strategy_completes_the_relay() {
         assert_eq!((&fallback["from"], &fallback["to"]), (&"bad".into(), &"req".into()), "{how}: {synced:#?}");
         assert!(fallback["reason"].as_str().is_some_and(|reason| reason.contains(words)), "{how}: {synced:#?}");
         assert_eq!(stored(&place), ids(&events), "{how}");
-    }
+    };
+    // Most of each is waiting, so all wait at once.
+    std::thread::scope(|scope| {
+        for case in [
+            ("unsupported", ""),
+            ("complete", "claims to be complete"),
+            ("drained", "no answer has shown it"),
+            ("forever", "questions that brought nothing"),
+            ("garbage", "questions that brought nothing"),
+            ("outputs", "outputs at once"),
+            ("ids", "ids at once"),
+            ("panic", "it is a bad one"),
+            ("fail", "it is a bad one"),
+            ("wide", "asks for seconds"),
+            ("silent", "waits for nothing"),
+            ("hang", "handle did not return within"),
+            ("hang-create", "create did not return within"),
+            ("hang-poll", "poll did not return within"),
+            ("hang-suits", "suits did not return within"),
+        ] {
+            scope.spawn(move || falls_back(case));
+        }
+    });
 }
 
 #[test]
@@ -214,7 +247,7 @@ fn a_daemon_goes_on_without_a_plugin_that_hangs_and_says_so() {
         "[plugins]\ncall_timeout = \"500ms\"\n[[plugins.load]]\npath = {:?}\n[strategy.bad]\nhow = \"hang\"\n",
         library.display().to_string()
     );
-    let place = daemon_place(&[net.url(0)], &more).var("GRASP_SYNC_SYNC__STRATEGIES", "bad,req");
+    let place = daemon_place(&[net.url(0)], &more).var("GRASP_SYNC_SYNC__STRATEGIES", r#"["bad", "req"]"#);
     let mut daemon = Daemon::start(&place);
     let line = daemon.wait_line(|line| line.contains("the plugin is barred"));
     assert!(line.contains(" ERROR ") && line.contains("handle did not return within 500ms"), "{line}");

@@ -39,7 +39,8 @@ pub struct Set {
     ) -> usize,
 }
 
-/// What a session may ask of the host, from within a call of the session, on its thread. Good until `destroy` has returned.
+/// What a session may ask of the host, from within a call of the session, on its thread. Good during `create` only: copy it. What is in
+/// it is good until `destroy` has returned.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Host {

@@ -133,7 +133,7 @@ pub struct Request {
     /// What this strategy last asked to remember of this relay; empty at first.
     pub remembered: Bytes,
     /// What the relay says of itself.
-    pub profile: Profile,
+    pub profile: *const Profile,
     /// For whatever is to look random.
     pub seed: u64,
     /// 1 where a session of this strategy was answered on this connection before: silence is then a stall, not a sign that the

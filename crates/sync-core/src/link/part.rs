@@ -81,6 +81,8 @@ pub(super) struct Part {
     next_piece: u64,
     /// Sessions that were opened for it.
     pub(super) sessions: u64,
+    /// What the strategies that were asked said: whether they suit it.
+    pub(super) suits: BTreeMap<usize, bool>,
     /// What is drained of the filter, ascending.
     pub(super) covered: Vec<Window>,
     pub(super) pace: Pace,
@@ -175,6 +177,7 @@ impl Part {
             unsplit: 0,
             shares_drained: 0,
             careful: false,
+            suits: BTreeMap::new(),
             uploaded: BTreeSet::new(),
             unanswered: 0,
             cool_downs: 0,

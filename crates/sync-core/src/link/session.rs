@@ -205,16 +205,25 @@ impl RelayLink {
         self.drive(id, Input::Start, local, now);
     }
 
-    /// The strategy whose turn it is at `place` of a batch's order or after it; `None` where none is left.
+    /// The strategy whose turn it is at `place` of a batch's order or after it; `None` where none is left. Each is asked once
+    /// for a part whether it suits: what it costs to ask, and to tell, must not come again with every round of waiting.
     fn next_strategy(&mut self, batch: BatchId, part: usize, mut place: usize) -> Option<(usize, usize)> {
         loop {
-            let carried = self.batches.get(&batch)?;
+            let carried = self.batches.get_mut(&batch)?;
             let strategy = *carried.order.get(place)?;
+            let part = carried.parts.get_mut(part)?;
             if !self.unsupported.contains(&strategy) {
-                let filter = &carried.parts.get(part)?.filter;
-                match self.config.strategies[strategy].suits(&self.config.profile, filter) {
-                    Suitability::Suits => return Some((place, strategy)),
-                    Suitability::No(reason) => self.tell_fall_back(batch, place, &reason, false),
+                match part.suits.get(&strategy) {
+                    Some(true) => return Some((place, strategy)),
+                    Some(false) => {}
+                    None => {
+                        let answer = self.config.strategies[strategy].suits(&self.config.profile, &part.filter);
+                        part.suits.insert(strategy, answer == Suitability::Suits);
+                        match answer {
+                            Suitability::Suits => return Some((place, strategy)),
+                            Suitability::No(reason) => self.tell_fall_back(batch, place, &reason, false),
+                        }
+                    }
                 }
             }
             place += 1;

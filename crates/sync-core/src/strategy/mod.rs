@@ -208,7 +208,8 @@ pub trait SyncStrategy: Send + Sync {
     /// What its configuration asks of the link.
     fn hints(&self) -> SessionHints;
 
-    /// Whether it is worth trying with this relay and filter. NIP-11 alone must not rule it out (WIRE.md).
+    /// Whether it is worth trying with this relay and filter: asked once for each filter of a batch. NIP-11 alone must not rule it
+    /// out (WIRE.md).
     fn suits(&self, profile: &RelayProfile, filter: &Filter) -> Suitability;
 
     /// Opens a session; it acts on [`Input::Start`].

@@ -1,6 +1,7 @@
 //! Runs the conformance suite over a strategy, built in or a shared library: `cargo xtask strategy check FILE`.
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const USAGE: &str = "usage: conformance [--seeds N] [--first SEED] [--only CHECK
   --config JSON  the strategy's section of the configuration (default {})
   STRATEGY       negentropy, req, or the path of a shared library";
 
+/// By which this program tries to load a library in a process of its own.
+const LOAD: &str = "--load";
 /// How long a call of a library may take: whole runs hold up the cores.
 const CALL: Duration = Duration::from_secs(30);
 
@@ -57,6 +60,10 @@ impl Call {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if let (Some(LOAD), Some(file)) = (words.next().as_deref().and_then(|word| word.to_str()), words.next()) {
+        strategy_host::try_loading(Path::new(&file));
+    }
     let call = Call::parse(std::env::args().skip(1));
     let (options, strategy) =
         match call.and_then(|Call { options, config, name }| Ok((options, strategy(&name, &config)?))) {
@@ -82,7 +89,15 @@ fn strategy(name: &str, config: &StrategyConfig) -> Result<Arc<dyn SyncStrategy>
         path => {
             let told = |error: &dyn std::fmt::Display| format!("{path}: {error}");
             let file = std::path::absolute(path).map_err(|error| told(&error))?;
-            let limits = Limits { call: CALL, ..Limits::default() };
+            let limits = Limits {
+                call: CALL,
+                trial: Some(|file| {
+                    let mut command = Command::new(std::env::current_exe()?);
+                    command.arg(LOAD).arg(file);
+                    Ok(command)
+                }),
+                ..Limits::default()
+            };
             let plugin = Plugin::load(&file, None, limits).map_err(|error| told(&error))?;
             let PluginInfo { name, version, abi, sha256, .. } = plugin.info();
             println!("{name} {version}, interface {abi}, sha256 {sha256}\n");

@@ -22,9 +22,9 @@ use sync_core::store::{EventStore, IntakeOutcome, StoreError, Submission};
 
 use self::check::{Bounds, Checked, check};
 use self::lines::{Chunk, Lines};
-use super::{Context, now};
-use crate::cli::ImportArgs;
-use crate::config::Limits;
+use super::now;
+use crate::cli::{Common, ImportArgs};
+use crate::config::{Config, Limits};
 use crate::exit::{CliError, Exit};
 use crate::output::{plain, print, progress, say};
 use crate::store::{Access, open};
@@ -89,8 +89,8 @@ fn sum(reasons: &BTreeMap<&'static str, u64>) -> u64 {
 ///
 /// # Errors
 /// The input can't be read or holds no event, or the store fails; what was stored until then is stored, and told.
-pub fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
-    let quiet = context.common.quiet;
+pub fn run(args: &ImportArgs, common: &Common, config: &Config) -> Result<Exit, CliError> {
+    let quiet = common.quiet;
     let (input, bar): (Box<dyn BufRead + Send>, _) = match args.file.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => {
             let failed = |error| CliError::Failed(format!("{}: {error}", path.display()));
@@ -100,9 +100,9 @@ pub fn run(args: &ImportArgs, context: &Context) -> Result<Exit, CliError> {
         }
         None => (Box::new(BufReader::with_capacity(1 << 18, io::stdin())), progress(None, quiet)),
     };
-    let store: Arc<dyn EventStore> = Arc::new(open(&context.config, Access::Write, None)?);
+    let store: Arc<dyn EventStore> = Arc::new(open(config, Access::Write, None)?);
     let mut summary = Summary::default();
-    let result = import(&store, input, &context.config.limits, &bar, &mut summary);
+    let result = import(&store, input, &config.limits, &bar, &mut summary);
     bar.finish_and_clear();
     print(&format!("{summary}\n"))?;
     result?;

@@ -40,6 +40,30 @@ fn an_unsupported_strategy_is_passed_over_with_one_warning() {
 }
 
 #[test]
+fn a_strategy_that_does_not_suit_is_asked_once_and_passed_over_once() {
+    let first = Scripted::unsuited("small", "too big for it");
+    let second = Scripted::new("req", vec![vec![vec![req(1)], vec![done()]]]);
+    let mut bench = Bench::new(vec![first.clone(), second.clone()]);
+    // More than there is room for: the others wait.
+    let batches = 10;
+    for id in 0..batches {
+        bench.batch(id, vec![Filter::new()]);
+    }
+    assert_eq!(second.opened.lock().expect("lock").len(), second.hints.concurrency);
+    while bench.reports.len() < batches as usize {
+        let sent = bench.take_sent();
+        assert!(!sent.is_empty(), "{:?}", bench.reports);
+        for wire in sent.iter().filter(|frame| frame[0] == "REQ").map(|frame| text(&frame[1])) {
+            bench.relay_says(json!(["EOSE", wire]));
+        }
+    }
+    assert_eq!(first.asked.load(Ordering::Relaxed) as u64, batches);
+    let told = |notice: &&LinkNotice| matches!(notice, LinkNotice::FellBack { from, .. } if from == "small");
+    assert_eq!(bench.notices.iter().filter(told).count() as u64, batches);
+    assert!(bench.reports.iter().all(|report| report.fallbacks.len() == 1));
+}
+
+#[test]
 fn the_last_strategy_names_what_it_could_not_do() {
     let mut bench = Bench::new(vec![Scripted::new("negentropy", vec![vec![vec![unsupported("turned off")]]])]);
     bench.batch(1, vec![Filter::new()]);

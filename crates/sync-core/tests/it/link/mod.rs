@@ -12,6 +12,7 @@ mod transfer;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nostr::event::{Event, EventId};
@@ -45,6 +46,10 @@ pub(crate) struct Scripted {
     /// A session that is left alone for so long fails.
     timeout_ms: Option<u64>,
     pub(crate) opened: Mutex<Vec<SessionRequest>>,
+    /// Why it suits nothing.
+    unsuited: Option<String>,
+    /// How often it was asked whether it suits.
+    asked: AtomicUsize,
 }
 
 impl Scripted {
@@ -70,7 +75,16 @@ impl Scripted {
             scripts: Mutex::new(scripts.into()),
             timeout_ms,
             opened: Mutex::new(Vec::new()),
+            unsuited: None,
+            asked: AtomicUsize::new(0),
         })
+    }
+
+    /// One that says of every filter that it doesn't suit.
+    fn unsuited(name: &str, reason: &str) -> Arc<Self> {
+        let mut strategy = Arc::into_inner(Self::new(name, Vec::new())).expect("nobody else has it");
+        strategy.unsuited = Some(reason.to_owned());
+        Arc::new(strategy)
     }
 }
 
@@ -84,7 +98,8 @@ impl SyncStrategy for Scripted {
     }
 
     fn suits(&self, _: &RelayProfile, _: &Filter) -> Suitability {
-        Suitability::Suits
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.unsuited.clone().map_or(Suitability::Suits, Suitability::No)
     }
 
     fn open(&self, request: SessionRequest) -> Box<dyn SyncSession> {
