@@ -96,7 +96,6 @@ typedef struct session {
     size_t out_len, out_cap, out_told;
     int no_room;
     char text[512];
-    char error[128];
 } session;
 
 static const char NAME[] = "by-author";
@@ -700,21 +699,32 @@ static int32_t handle(void *opened, const gs_input *inputs, size_t inputs_len, c
         take(s, &inputs[i], set);
     }
     if (s->no_room) {
-        snprintf(s->error, sizeof s->error, "%s", NO_ROOM);
-        return GS_FAILED;
+        /* What was yielded may lack something: the end alone is told. */
+        s->over = 1;
+        s->out_told = s->out_len = 0;
     }
     return GS_OK;
 }
 
 static int32_t poll(void *opened, gs_output *output) {
     session *s = opened;
-    if (s->out_told == s->out_len) {
+    gs_output end = {0};
+    const gs_output *next = &end;
+    if (s->no_room) {
+        s->no_room = 0;
+        end.kind = GS_DONE;
+        end.outcome = GS_GAVE_UP;
+        end.reason = GS_WHY_LOCAL;
+        end.bytes = bytes_of(NO_ROOM);
+    } else if (s->out_told < s->out_len) {
+        next = &s->out[s->out_told++];
+    } else {
         s->out_told = s->out_len = 0;
         return GS_OK;
     }
     /* A host of a lower minor version may have room for less. */
     uint32_t struct_size = output->struct_size;
-    memcpy(output, &s->out[s->out_told++], struct_size < sizeof *output ? struct_size : sizeof *output);
+    memcpy(output, next, struct_size < sizeof *output ? struct_size : sizeof *output);
     output->struct_size = struct_size;
     return GS_SOME;
 }
@@ -730,8 +740,7 @@ static int32_t next_timeout(void *opened, uint64_t *mono_ms, gs_bytes *what) {
 }
 
 static void last_error(void *opened, gs_bytes *text) {
-    const session *s = opened;
-    *text = bytes_of(s != NULL ? s->error : last_reason);
+    *text = bytes_of(opened != NULL ? "" : last_reason); /* no call of a session fails */
 }
 
 static void destroy(void *opened) {
