@@ -49,6 +49,8 @@ enum Broke {
     Says(String),
     /// It did what it must not.
     Did(String),
+    /// It wants to see more of the set than is copied.
+    TooLarge,
 }
 
 /// One filter, one window, one relay, and a plugin that works on it.
@@ -90,7 +92,7 @@ impl PluginSession {
             Ok(Returned { core, taken, deadline, broke }) => {
                 self.core = Some(core);
                 self.deadline = deadline.map(|(at, what)| (at, self.plugin.word(&what)));
-                self.receive(taken, broke)
+                self.receive(taken, broke, local)
             }
             Err(reason) => {
                 let text = format!("the plugin {} is barred: {reason}", self.plugin.info.name);
@@ -100,10 +102,11 @@ impl PluginSession {
         }
     }
 
-    fn receive(&mut self, taken: Vec<Taken>, broke: Option<Broke>) -> Result<(), ProtocolError> {
-        let mut end = None;
+    fn receive(&mut self, taken: Vec<Taken>, broke: Option<Broke>, local: &dyn SetView) -> Result<(), ProtocolError> {
+        let (mut end, mut count) = (None, None);
+        let mut held = || *count.get_or_insert_with(|| local.count(KeyRange::ALL));
         for Taken { output, asked } in taken {
-            if let Err(what) = self.guard.output(&output, asked) {
+            if let Err(what) = self.guard.output(&output, asked, &mut held) {
                 return self.broke(&what);
             }
             match output {
@@ -114,6 +117,11 @@ impl PluginSession {
         }
         match (broke, end) {
             (Some(Broke::Did(what)), _) => self.broke(&what),
+            (Some(Broke::TooLarge), _) => {
+                let text = format!("more than {MAX_ITEMS} items here to compare with");
+                self.end(SessionOutcome::TooBig { cap: Some(MAX_ITEMS), text });
+                Ok(())
+            }
             (Some(Broke::Says(what)), None) => {
                 self.close();
                 Err(ProtocolError(what))
@@ -163,6 +171,9 @@ impl PluginSession {
             self.end(SessionOutcome::Failed { reason: FailureReason::Timeout, text });
         }
         if self.core.is_some() && self.deadline.is_some_and(|(at, _)| at <= now.mono_ms) {
+            if let Err(what) = self.guard.passed() {
+                return self.broke(&what);
+            }
             self.waiting.push(Given::new(&Input::Timeout, now));
             self.hand_over(local)?;
         }
@@ -229,7 +240,7 @@ impl Core {
         ask.enters("handle");
         let handled = table.handle(session, &Given::lend(given), &copy.raw());
         if copy.was_too_large() {
-            return Err(Broke::Did("asked for a set that is too large to be copied for it".to_owned()));
+            return Err(Broke::TooLarge);
         }
         if let Err(Failed { text, panicked: true }) = handled {
             return Err(Broke::Did(text));
