@@ -3,6 +3,7 @@
 mod auth;
 mod batches;
 mod bounds;
+mod claims;
 mod hostile;
 mod live;
 mod probing;
