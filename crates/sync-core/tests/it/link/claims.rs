@@ -52,7 +52,7 @@ fn alone(filter: Filter, outputs: Vec<Output>) -> (BatchReport, u64) {
         filters: vec![filter],
         items: PendingItems::default(),
         caused_by: None,
-        strategies: None,
+        reads: false,
         run_since: None,
     });
     bench.link.command(command, &asked, bench.now);

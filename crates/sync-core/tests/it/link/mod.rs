@@ -246,7 +246,7 @@ impl Bench {
             filters,
             items: PendingItems::default(),
             caused_by: None,
-            strategies: None,
+            reads: false,
             run_since,
         }));
     }
