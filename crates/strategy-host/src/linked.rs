@@ -115,6 +115,11 @@ impl abi::Session for Session {
     }
 
     fn poll(&mut self) -> Option<abi::Output> {
+        match self.how.as_str() {
+            "endless" => return Some(abi::Output::Progress(1)),
+            "heavy" => return Some(abi::Output::Remember(vec![0; 8 << 20])),
+            _ => {}
+        }
         self.out.pop_front()
     }
 
@@ -284,7 +289,12 @@ fn what_fails_over_there_fails_here() {
     let strategy = echo("no").expect("it can be used");
     let Suitability::No(reason) = strategy.suits(&profile(), &filter()) else { panic!("it says no") };
     assert!(reason.contains("nips: [1, 77]") && reason.contains("max_limit: Some(500)"), "{reason}");
-    for (how, words) in [("panic", "it was to panic"), ("shut", "it is shut")] {
+    for (how, words) in [
+        ("panic", "it was to panic"),
+        ("shut", "it is shut"),
+        ("endless", "yields more than 100001 outputs at once"),
+        ("heavy", "yields more than 167772160 bytes at once"),
+    ] {
         let strategy = echo(how).expect("it can be used");
         let mut session = strategy.open(request());
         let outputs = give(&mut *session, Input::Start, 0);
