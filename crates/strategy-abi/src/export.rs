@@ -29,6 +29,8 @@ thread_local! {
 /// What stands behind a session's pointer.
 struct Boxed<S> {
     session: S,
+    /// Good while this lives, within its calls.
+    host: ffi::Host,
     outputs: VecDeque<Output>,
     /// What the outputs of this call point to.
     bytes: usize,
@@ -115,15 +117,16 @@ unsafe extern "C" fn create<S: Strategy>(
 ) -> i32 {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (settings, request, host) = unsafe { (Settings::read(&*config), own_request(&*request), Host::new(*host)) };
+        let (settings, request, host) = unsafe { (Settings::read(&*config), own_request(&*request), *host) };
         let strategy = match S::configure(&settings) {
             Ok(strategy) => strategy,
             Err(error) => return refuse(error.allowed, FAILED),
         };
-        match strategy.open(request, host) {
+        // SAFETY: as above.
+        match strategy.open(request, &unsafe { Host::new(&host) }) {
             Ok(opened) => {
                 let (outputs, told, error) = (VecDeque::new(), None, String::new());
-                let boxed = Box::new(Boxed { session: opened, outputs, bytes: 0, told, error, poisoned: false });
+                let boxed = Box::new(Boxed { session: opened, host, outputs, bytes: 0, told, error, poisoned: false });
                 // SAFETY: the caller's promise: it can be written.
                 unsafe { *session = Box::into_raw(boxed).cast() };
                 OK
@@ -145,8 +148,9 @@ unsafe extern "C" fn handle<S: Session>(
     // SAFETY: the caller's promises.
     let (boxed, inputs, set) = unsafe { (&mut *session.cast::<Boxed<S>>(), slice(inputs, inputs_len), &*set) };
     boxed.enter(|boxed| {
-        // SAFETY: the caller's promise: it is for this call.
-        let set = unsafe { Set::new(set) };
+        let host = boxed.host;
+        // SAFETY: the caller's promise: both are for this call.
+        let set = unsafe { Set::new(set, &host) };
         boxed.bytes = 0;
         for raw in inputs {
             // SAFETY: as above.

@@ -37,11 +37,11 @@ pub trait Strategy: Sized {
         Ok(())
     }
 
-    /// Opens a session, which acts on [`Input::Start`]. `host` is for its whole life.
+    /// Opens a session, which acts on [`Input::Start`]. `host` is for this call; each later one lends it by [`Set::host`].
     ///
     /// # Errors
     /// Why it can't.
-    fn open(&self, request: Request, host: Host) -> Result<Self::Session, String>;
+    fn open(&self, request: Request, host: &Host<'_>) -> Result<Self::Session, String>;
 }
 
 /// One filter over one window with one relay. Called by one thread at a time, not always the same.

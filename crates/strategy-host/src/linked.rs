@@ -29,7 +29,6 @@ struct Echo(String);
 struct Session {
     how: String,
     request: abi::Request,
-    host: abi::Host,
     told: Vec<String>,
     out: VecDeque<abi::Output>,
     deadline: Option<u64>,
@@ -58,19 +57,20 @@ impl Strategy for Echo {
         }
     }
 
-    fn open(&self, request: abi::Request, host: abi::Host) -> Result<Session, String> {
+    fn open(&self, request: abi::Request, host: &abi::Host<'_>) -> Result<Session, String> {
         if self.0 == "shut" {
             return Err("it is shut".to_owned());
         }
+        host.log(Level::Debug, "opens");
         let how = self.0.clone();
-        Ok(Session { how, request, host, told: Vec::new(), out: VecDeque::new(), deadline: None })
+        Ok(Session { how, request, told: Vec::new(), out: VecDeque::new(), deadline: None })
     }
 }
 
 impl abi::Session for Session {
     fn handle(&mut self, input: abi::Input<'_>, set: &abi::Set<'_>, mono_ms: u64, unix_s: u64) -> Result<(), String> {
-        let span = self.host.span("handle");
-        self.host.log(Level::Info, "told");
+        let span = set.host().span("handle");
+        set.host().log(Level::Info, "told");
         self.told.push(format!("{input:?} {mono_ms} {unix_s}"));
         self.deadline = Some(mono_ms + 1_000);
         match (self.how.as_str(), input) {
