@@ -106,12 +106,18 @@ pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> 
     })
 }
 
-/// The runtime of the long-running commands.
+/// What else may block at once: tokio's own number.
+const BLOCKING_THREADS: usize = 512;
+
+/// The runtime of the long-running commands, which sync with as many relays at once as `relays` says.
 ///
 /// # Errors
 /// The system gives no threads.
-pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub fn runtime(relays: usize) -> Result<tokio::runtime::Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
+        // Each relay's task may wait for the store or for a plugin in place, and holds a thread as long as it does: the runtime
+        // must have others left by then, or everything stands still. They are made as they are needed.
+        .max_blocking_threads(BLOCKING_THREADS.saturating_add(relays))
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("can't start the runtime: {error}")))
@@ -140,4 +146,36 @@ pub fn stop_on_signal(cancel: CancellationToken) -> Result<(), CliError> {
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_relay_may_wait_in_place_and_all_else_goes_on() {
+        const RELAYS: usize = 64;
+        let runtime = runtime(RELAYS).expect("there are threads");
+        let (arrived, arrives) = channel();
+        let mut waiting = Vec::new();
+        for _ in 0..BLOCKING_THREADS + RELAYS / 2 {
+            let (goes_on, waits) = channel::<()>();
+            let arrived = arrived.clone();
+            runtime.spawn(async move {
+                tokio::task::block_in_place(|| {
+                    let told = arrived.send(());
+                    // It waits until the other end is gone.
+                    told.is_ok() && waits.recv().is_ok()
+                })
+            });
+            waiting.push(goes_on);
+        }
+        let came = waiting.iter().take_while(|_| arrives.recv_timeout(Duration::from_secs(60)).is_ok()).count();
+        let all = waiting.len();
+        drop(waiting);
+        assert_eq!(came, all);
+    }
 }

@@ -200,7 +200,7 @@ async fn attempt(
         filters: request.filters.clone(),
         items: PendingItems::default(),
         caused_by: None,
-        strategies: None,
+        reads: false,
         run_since: Some(now.saturating_sub(RESUME_S)),
     });
     // Where the connection is gone already its end is told below.

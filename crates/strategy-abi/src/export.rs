@@ -16,6 +16,11 @@ use crate::plugin::{
 };
 use crate::settings::{ConfigError, Settings};
 
+/// Outputs that may wait to be polled: one more than the host takes at once, so that it sees by itself that they are too many.
+pub const MAX_OUTPUTS: usize = 100_001;
+/// Bytes that the outputs of one call may point to: more than the host takes at once, by ids and by other bytes.
+const MAX_BYTES: usize = 160 << 20;
+
 thread_local! {
     /// What the last call without a session left on this thread: key, value, what is allowed; or a reason alone, as the last.
     static LAST: RefCell<[String; 3]> = const { RefCell::new([const { String::new() }; 3]) };
@@ -24,7 +29,11 @@ thread_local! {
 /// What stands behind a session's pointer.
 struct Boxed<S> {
     session: S,
+    /// Good while this lives, within its calls.
+    host: ffi::Host,
     outputs: VecDeque<Output>,
+    /// What the outputs of this call point to.
+    bytes: usize,
     /// The output that was told last: its pointers are good until the next call.
     told: Option<Output>,
     error: String,
@@ -108,15 +117,16 @@ unsafe extern "C" fn create<S: Strategy>(
 ) -> i32 {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (settings, request, host) = unsafe { (Settings::read(&*config), own_request(&*request), Host::new(*host)) };
+        let (settings, request, host) = unsafe { (Settings::read(&*config), own_request(&*request), *host) };
         let strategy = match S::configure(&settings) {
             Ok(strategy) => strategy,
             Err(error) => return refuse(error.allowed, FAILED),
         };
-        match strategy.open(request, host) {
+        // SAFETY: as above.
+        match strategy.open(request, &unsafe { Host::new(&host) }) {
             Ok(opened) => {
                 let (outputs, told, error) = (VecDeque::new(), None, String::new());
-                let boxed = Box::new(Boxed { session: opened, outputs, told, error, poisoned: false });
+                let boxed = Box::new(Boxed { session: opened, host, outputs, bytes: 0, told, error, poisoned: false });
                 // SAFETY: the caller's promise: it can be written.
                 unsafe { *session = Box::into_raw(boxed).cast() };
                 OK
@@ -138,13 +148,17 @@ unsafe extern "C" fn handle<S: Session>(
     // SAFETY: the caller's promises.
     let (boxed, inputs, set) = unsafe { (&mut *session.cast::<Boxed<S>>(), slice(inputs, inputs_len), &*set) };
     boxed.enter(|boxed| {
-        // SAFETY: the caller's promise: it is for this call.
-        let set = unsafe { Set::new(set) };
+        let host = boxed.host;
+        // SAFETY: the caller's promise: both are for this call.
+        let set = unsafe { Set::new(set, &host) };
+        boxed.bytes = 0;
         for raw in inputs {
             // SAFETY: as above.
             let Some(input) = (unsafe { input(raw) }) else { continue };
             let result = boxed.session.handle(input, &set, raw.mono_ms, raw.unix_s);
-            boxed.outputs.extend(std::iter::from_fn(|| boxed.session.poll()));
+            if let Err(reason) = boxed.drain() {
+                return boxed.poison(reason);
+            }
             if let Err(reason) = result {
                 boxed.error = reason;
                 return FAILED;
@@ -211,7 +225,32 @@ unsafe extern "C" fn destroy<S: Session>(session: *mut c_void) {
     let _ = catch_unwind(AssertUnwindSafe(move || drop(boxed)));
 }
 
+impl<S: Session> Boxed<S> {
+    /// Takes what the session yields.
+    fn drain(&mut self) -> Result<(), String> {
+        while let Some(output) = self.session.poll() {
+            self.bytes = self.bytes.saturating_add(output.bytes());
+            self.outputs.push_back(output);
+            if self.outputs.len() > MAX_OUTPUTS {
+                return Err(format!("yields more than {MAX_OUTPUTS} outputs at once"));
+            }
+            if self.bytes > MAX_BYTES {
+                return Err(format!("yields more than {MAX_BYTES} bytes at once"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<S> Boxed<S> {
+    /// The session is not entered any more.
+    fn poison(&mut self, reason: String) -> i32 {
+        self.poisoned = true;
+        self.outputs = VecDeque::new();
+        self.error = reason;
+        PANICKED
+    }
+
     /// Runs what the plugin does, unless it panicked before.
     fn enter(&mut self, work: impl FnOnce(&mut Self) -> i32) -> i32 {
         if self.poisoned {
@@ -220,11 +259,7 @@ impl<S> Boxed<S> {
         self.told = None;
         match catch_unwind(AssertUnwindSafe(|| work(self))) {
             Ok(code) => code,
-            Err(panic) => {
-                self.poisoned = true;
-                self.error = said(&*panic);
-                PANICKED
-            }
+            Err(panic) => self.poison(said(&*panic)),
         }
     }
 }

@@ -9,18 +9,25 @@ use crate::ffi::{Bytes, Item};
 /// Items that are fetched at a time.
 const CHUNK: usize = 256;
 
-/// What we have or don't want of the filter and window: one state for one call, and maybe another in the next.
+/// What we have or don't want of the filter and window: one state for one call, and maybe another in the next. With it comes the
+/// host, for the same call.
 pub struct Set<'a> {
     raw: &'a ffi::Set,
-    call: PhantomData<*mut ()>,
+    host: Host<'a>,
 }
 
 #[allow(unsafe_code)]
 impl<'a> Set<'a> {
     /// # Safety
-    /// `raw` is as [`ffi::Set`] says, for `'a`, on this thread.
-    pub(crate) unsafe fn new(raw: &'a ffi::Set) -> Self {
-        Self { raw, call: PhantomData }
+    /// `raw` is as [`ffi::Set`] says, and `host` as [`Host::new`] asks, for `'a`, on this thread.
+    pub(crate) unsafe fn new(raw: &'a ffi::Set, host: &'a ffi::Host) -> Self {
+        // SAFETY: the caller's promise.
+        Self { raw, host: unsafe { Host::new(host) } }
+    }
+
+    /// The host, for this call.
+    pub fn host(&self) -> &Host<'a> {
+        &self.host
     }
 
     /// How many items lie from `start`, included, to `end`, not included.
@@ -95,23 +102,37 @@ pub enum Level {
     Trace,
 }
 
-/// The host, for the life of a session: log and spans come out with the plugin's name.
+/// The host, for one call: log and spans come out with the plugin's name. It can neither be kept for later nor be taken to another
+/// thread, where it might be gone:
+///
+/// ```compile_fail,E0277
+/// fn opens(host: &strategy_abi::Host<'_>) {
+///     std::thread::scope(|scope| {
+///         scope.spawn(|| host.log(strategy_abi::Level::Info, "still here?"));
+///     });
+/// }
+/// ```
+///
+/// ```compile_fail,E0521
+/// fn opens(host: &strategy_abi::Host<'_>) -> Box<dyn std::any::Any> {
+///     Box::new(host)
+/// }
+/// ```
 #[derive(Debug)]
-pub struct Host(ffi::Host);
+pub struct Host<'a> {
+    raw: &'a ffi::Host,
+    call: PhantomData<*mut ()>,
+}
 
-// SAFETY: the host allows it for every thread that the session is called on, one at a time.
 #[allow(unsafe_code)]
-unsafe impl Send for Host {}
-
-#[allow(unsafe_code)]
-impl Host {
+impl<'a> Host<'a> {
     /// # Safety
-    /// `raw` is as [`ffi::Host`] says, until the session is destroyed; this is dropped with the session.
-    pub(crate) unsafe fn new(raw: ffi::Host) -> Self {
-        Self(raw)
+    /// `raw` is as [`ffi::Host`] says, for `'a`, on this thread.
+    pub(crate) unsafe fn new(raw: &'a ffi::Host) -> Self {
+        Self { raw, call: PhantomData }
     }
 
-    /// Writes a line to the log. Only from within a call of the session.
+    /// Writes a line to the log.
     pub fn log(&self, level: Level, text: &str) {
         let level = match level {
             Level::Error => ffi::level::ERROR,
@@ -120,14 +141,14 @@ impl Host {
             Level::Debug => ffi::level::DEBUG,
             Level::Trace => ffi::level::TRACE,
         };
-        // SAFETY: the host lives as long as the session, and the text until it answers.
-        unsafe { (self.0.log)(self.0.ctx, level, Bytes::of(text.as_bytes())) };
+        // SAFETY: within the call that the host was given for, and the text lives until it answers.
+        unsafe { (self.raw.log)(self.raw.ctx, level, Bytes::of(text.as_bytes())) };
     }
 
     /// A span in the batch's trace, until it is dropped or the call of the session returns.
     pub fn span(&self, name: &str) -> Span<'_> {
         // SAFETY: as in `log`.
-        let number = unsafe { (self.0.span_begin)(self.0.ctx, Bytes::of(name.as_bytes())) };
+        let number = unsafe { (self.raw.span_begin)(self.raw.ctx, Bytes::of(name.as_bytes())) };
         Span { host: self, number }
     }
 }
@@ -135,7 +156,7 @@ impl Host {
 /// A span that is open.
 #[derive(Debug)]
 pub struct Span<'a> {
-    host: &'a Host,
+    host: &'a Host<'a>,
     number: u64,
 }
 
@@ -143,6 +164,6 @@ pub struct Span<'a> {
 impl Drop for Span<'_> {
     fn drop(&mut self) {
         // SAFETY: as in `Host::log`; a span that the host has ended itself is none any more.
-        unsafe { (self.host.0.span_end)(self.host.0.ctx, self.number) };
+        unsafe { (self.host.raw.span_end)(self.host.raw.ctx, self.number) };
     }
 }

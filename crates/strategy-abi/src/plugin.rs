@@ -37,11 +37,11 @@ pub trait Strategy: Sized {
         Ok(())
     }
 
-    /// Opens a session, which acts on [`Input::Start`]. `host` is for its whole life.
+    /// Opens a session, which acts on [`Input::Start`]. `host` is for this call; each later one lends it by [`Set::host`].
     ///
     /// # Errors
     /// Why it can't.
-    fn open(&self, request: Request, host: Host) -> Result<Self::Session, String>;
+    fn open(&self, request: Request, host: &Host<'_>) -> Result<Self::Session, String>;
 }
 
 /// One filter over one window with one relay. Called by one thread at a time, not always the same.
@@ -257,6 +257,11 @@ pub struct Narrow {
 }
 
 impl Narrow {
+    fn bytes(&self) -> usize {
+        let ids = |ids: &Option<Vec<Id>>| ids.as_deref().map_or(0, size_of_val);
+        self.kinds.as_deref().map_or(0, size_of_val) + ids(&self.authors) + ids(&self.ids)
+    }
+
     /// All of the filter in `window`.
     pub fn to(window: Window) -> Self {
         Self { window, kinds: None, authors: None, ids: None }
@@ -334,6 +339,29 @@ pub enum Output {
     Progress(u64),
     /// The end. Nothing follows.
     Done(Outcome),
+}
+
+impl Output {
+    /// How many bytes it points to.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Req { narrow, .. } => narrow.bytes(),
+            Self::NegOpen { narrow, payload, .. } => narrow.bytes() + payload.len(),
+            Self::NegMsg { payload: bytes, .. } | Self::Remember(bytes) => bytes.len(),
+            Self::Need { ids, .. } | Self::Have(ids) => size_of_val(&**ids),
+            Self::Done(Outcome::Incomplete(reason, text) | Outcome::Failed(reason, text)) => {
+                text.len() + if let Reason::NotServed { ids, .. } = reason { size_of_val(&**ids) } else { 0 }
+            }
+            Self::Done(Outcome::TooBig(_, text) | Outcome::Unsupported(text)) => text.len(),
+            Self::Close { .. }
+            | Self::NegClose { .. }
+            | Self::Shared { .. }
+            | Self::Dense { .. }
+            | Self::Drained(_)
+            | Self::Progress(_)
+            | Self::Done(Outcome::Complete) => 0,
+        }
+    }
 }
 
 /// How a session ended.

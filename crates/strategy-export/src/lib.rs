@@ -75,7 +75,7 @@ impl<E: Exported> Strategy for Adapter<E> {
         }
     }
 
-    fn open(&self, request: Request, _host: Host) -> Result<Adapted, String> {
+    fn open(&self, request: Request, _host: &Host<'_>) -> Result<Adapted, String> {
         Adapted::open(&*self.strategy, request)
     }
 }

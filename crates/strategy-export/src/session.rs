@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use strategy_abi::export::MAX_OUTPUTS;
 use strategy_abi::{Input, Item, Output, Request, Session, Set};
 use sync_core::Now;
 use sync_core::nostr::event::EventId;
@@ -45,6 +46,9 @@ impl Adapted {
     /// Takes what the session yields.
     fn drain(&mut self) -> Result<(), String> {
         while let Some(output) = self.session.poll() {
+            if self.outputs.len() > MAX_OUTPUTS {
+                return Err(format!("yields more than {MAX_OUTPUTS} outputs at once"));
+            }
             let output = match output {
                 ours::Output::Send(message) => self.message(message)?,
                 ours::Output::Need { ids, within } => {
@@ -155,5 +159,61 @@ impl SetView for View<'_> {
 
     fn split(&self, range: KeyRange, parts: usize) -> Vec<ItemKey> {
         self.0.split(item(range.start), item(range.end), parts).into_iter().map(key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strategy_abi::testing::{Local, request};
+    use sync_core::strategy::{RelayProfile, SessionHints, StrategyDescriptor, Suitability};
+
+    use super::*;
+
+    /// Its sessions yield without an end.
+    struct Endless(StrategyDescriptor);
+
+    struct Yields;
+
+    impl SyncStrategy for Endless {
+        fn descriptor(&self) -> &StrategyDescriptor {
+            &self.0
+        }
+
+        fn hints(&self) -> SessionHints {
+            SessionHints { concurrency: 1, fetch_chunk: 1, answer_timeout_ms: 1 }
+        }
+
+        fn suits(&self, _: &RelayProfile, _: &Filter) -> Suitability {
+            Suitability::Suits
+        }
+
+        fn open(&self, _: SessionRequest) -> Box<dyn SyncSession> {
+            Box::new(Yields)
+        }
+    }
+
+    impl SyncSession for Yields {
+        fn handle(&mut self, _: ours::Input<'_>, _: &dyn SetView, _: Now) -> Result<(), ProtocolError> {
+            Ok(())
+        }
+
+        fn poll(&mut self) -> Option<ours::Output> {
+            Some(ours::Output::Have(vec![EventId::from_byte_array([1; 32])]))
+        }
+
+        fn next_timeout(&self) -> Option<(u64, &'static str)> {
+            None
+        }
+    }
+
+    #[test]
+    fn what_yields_without_an_end_is_stopped() {
+        let (name, version) = (sync_core::model::SyncMethod::new("endless"), "1".to_owned());
+        let strategy = Endless(StrategyDescriptor { name, version, compares_sets: true, probes_alone: false });
+        let window = strategy_abi::Window { since: 0, until: 9 };
+        let mut session = Adapted::open(&strategy, request(window)).expect("opened");
+        let stopped = Local::default().with(|set| session.handle(Input::Start, set, 1, 1));
+        assert_eq!(stopped, Err("yields more than 100001 outputs at once".to_owned()));
+        assert!(std::iter::from_fn(|| session.poll()).count() > MAX_OUTPUTS, "more than the host takes");
     }
 }

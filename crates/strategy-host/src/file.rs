@@ -25,10 +25,15 @@ pub(crate) fn check(path: &Path, pinned: Option<&str>) -> Result<Checked, LoadEr
     }
     let path = fs::canonicalize(path).map_err(|error| LoadError::Unreadable(error.to_string()))?;
     let unreadable = |error: std::io::Error| LoadError::Unreadable(error.to_string());
+    let no_file = || LoadError::Unreadable("it is no regular file".to_owned());
+    // Before it is opened: whoever opens a pipe waits for somebody to write to it.
+    if !fs::metadata(&path).map_err(unreadable)?.is_file() {
+        return Err(no_file());
+    }
     let mut file = File::open(&path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(LoadError::Unreadable("it is no regular file".to_owned()));
+        return Err(no_file());
     }
     if is_open_to_all(&metadata, false) {
         return Err(LoadError::WorldWritable(path));
@@ -71,4 +76,24 @@ fn is_open_to_all(metadata: &fs::Metadata, folder: bool) -> bool {
 #[cfg(not(unix))]
 fn is_open_to_all(_metadata: &fs::Metadata, _folder: bool) -> bool {
     false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::Command;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pipe = dir.path().join("pipe.so");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a mkfifo").success());
+        let (told, hears) = channel();
+        std::thread::spawn(move || told.send(check(&pipe, None).err()));
+        let error = hears.recv_timeout(Duration::from_secs(30)).expect("it must not be opened");
+        assert_eq!(error, Some(LoadError::Unreadable("it is no regular file".to_owned())));
+    }
 }

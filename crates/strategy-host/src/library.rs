@@ -9,7 +9,7 @@ use strategy_abi::ffi;
 
 use crate::file;
 use crate::limits::Limits;
-use crate::pool::Pool;
+use crate::pool::{CallError, Pool};
 use crate::table::Table;
 use crate::trial;
 
@@ -68,10 +68,13 @@ pub enum LoadError {
     /// No process could be had to try it in.
     #[error("can't be tried in a process of its own: {0}")]
     NotTried(String),
-    /// Loading it did not return in this very process, or made the host's side fail. The system's loader may be locked for good: this
-    /// process can't be relied on, not even to end in the usual way.
+    /// Loading it did not return in this very process. The system's loader may be locked for good: this process can't be relied on,
+    /// not even to end in the usual way.
     #[error("{0}")]
     Stuck(Arc<str>),
+    /// It was not loaded for a reason of our own: no thread can be had for it, say.
+    #[error("can't be called: {0}")]
+    NotCalled(Arc<str>),
 }
 
 /// What is known of a plugin.
@@ -113,7 +116,10 @@ impl Plugin {
         let file = checked.path.clone();
         // Its constructors run here.
         let loaded = pool.call("loading", move |_| Table::load(&file), None);
-        let table = loaded.map_err(LoadError::Stuck)??;
+        let table = loaded.map_err(|error| match error {
+            CallError::Barred(reason) => LoadError::Stuck(reason),
+            CallError::Failed(reason) => LoadError::NotCalled(reason),
+        })??;
         Self::new(table, pool, checked.path, checked.sha256)
     }
 

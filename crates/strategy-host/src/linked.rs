@@ -29,7 +29,6 @@ struct Echo(String);
 struct Session {
     how: String,
     request: abi::Request,
-    host: abi::Host,
     told: Vec<String>,
     out: VecDeque<abi::Output>,
     deadline: Option<u64>,
@@ -58,19 +57,20 @@ impl Strategy for Echo {
         }
     }
 
-    fn open(&self, request: abi::Request, host: abi::Host) -> Result<Session, String> {
+    fn open(&self, request: abi::Request, host: &abi::Host<'_>) -> Result<Session, String> {
         if self.0 == "shut" {
             return Err("it is shut".to_owned());
         }
+        host.log(Level::Debug, "opens");
         let how = self.0.clone();
-        Ok(Session { how, request, host, told: Vec::new(), out: VecDeque::new(), deadline: None })
+        Ok(Session { how, request, told: Vec::new(), out: VecDeque::new(), deadline: None })
     }
 }
 
 impl abi::Session for Session {
     fn handle(&mut self, input: abi::Input<'_>, set: &abi::Set<'_>, mono_ms: u64, unix_s: u64) -> Result<(), String> {
-        let span = self.host.span("handle");
-        self.host.log(Level::Info, "told");
+        let span = set.host().span("handle");
+        set.host().log(Level::Info, "told");
         self.told.push(format!("{input:?} {mono_ms} {unix_s}"));
         self.deadline = Some(mono_ms + 1_000);
         match (self.how.as_str(), input) {
@@ -115,6 +115,11 @@ impl abi::Session for Session {
     }
 
     fn poll(&mut self) -> Option<abi::Output> {
+        match self.how.as_str() {
+            "endless" => return Some(abi::Output::Progress(1)),
+            "heavy" => return Some(abi::Output::Remember(vec![0; 8 << 20])),
+            _ => {}
+        }
         self.out.pop_front()
     }
 
@@ -284,7 +289,12 @@ fn what_fails_over_there_fails_here() {
     let strategy = echo("no").expect("it can be used");
     let Suitability::No(reason) = strategy.suits(&profile(), &filter()) else { panic!("it says no") };
     assert!(reason.contains("nips: [1, 77]") && reason.contains("max_limit: Some(500)"), "{reason}");
-    for (how, words) in [("panic", "it was to panic"), ("shut", "it is shut")] {
+    for (how, words) in [
+        ("panic", "it was to panic"),
+        ("shut", "it is shut"),
+        ("endless", "yields more than 100001 outputs at once"),
+        ("heavy", "yields more than 167772160 bytes at once"),
+    ] {
         let strategy = echo(how).expect("it can be used");
         let mut session = strategy.open(request());
         let outputs = give(&mut *session, Input::Start, 0);

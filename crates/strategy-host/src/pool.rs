@@ -24,6 +24,17 @@ enum Told<T> {
     Done(T),
 }
 
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// A call did not return: the plugin isn't called any more.
+    #[error("{0}")]
+    Barred(Arc<str>),
+    /// Our own side failed: no thread can be had, or what is around the call ended before it. The plugin isn't to blame.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads.
@@ -77,13 +88,13 @@ impl Pool {
     /// set where the work wants one.
     ///
     /// # Errors
-    /// Why the plugin is barred.
+    /// The plugin is barred, or the call failed on our side.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         what: &'static str,
         work: impl FnOnce(&Ask) -> T + Send + 'static,
         mut set: Option<&mut dyn FnMut() -> Option<Arc<VecSet>>>,
-    ) -> Result<T, Arc<str>> {
+    ) -> Result<T, CallError> {
         let (told, hears) = sync_channel(1);
         let (sets, gets) = sync_channel(1);
         let (shared, span) = (Arc::clone(&self.0), tracing::Span::current());
@@ -117,12 +128,13 @@ impl Pool {
             Err(RecvTimeoutError::Timeout) => match self.0.overdue() {
                 Ok(_) => false,
                 Err(reason) => {
-                    result = Some(Err(reason));
+                    result = Some(Err(CallError::Barred(reason)));
                     true
                 }
             },
             Err(RecvTimeoutError::Disconnected) => {
-                result = Some(Err(self.barred().unwrap_or_else(|| "the host's side of the call failed".into())));
+                let failed = || CallError::Failed("the host's side of the call failed".into());
+                result = Some(Err(self.barred().map_or_else(failed, CallError::Barred)));
                 true
             }
         };
@@ -130,7 +142,7 @@ impl Pool {
             let shared = &self.0;
             (shared.limits.wait)(&mut || while !step(shared.patience()) {});
         }
-        result.unwrap_or_else(|| Err("the call was not waited for".into()))
+        result.unwrap_or_else(|| Err(CallError::Failed("the call was not waited for".into())))
     }
 
     /// Has `work` done on one of the threads some time, unless the plugin is barred.
@@ -158,10 +170,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn submit(self: &Arc<Self>, job: Job) -> Result<(), Arc<str>> {
+    fn submit(self: &Arc<Self>, job: Job) -> Result<(), CallError> {
         let mut state = self.state();
         if let Some(reason) = &state.barred {
-            return Err(Arc::clone(reason));
+            return Err(CallError::Barred(Arc::clone(reason)));
         }
         state.queue.push_back(job);
         if state.idle < state.queue.len() && state.threads < self.limits.threads.max(1) {
@@ -171,7 +183,7 @@ impl Shared {
                 Ok(_) => state.threads += 1,
                 Err(error) if state.threads == 0 => {
                     state.queue.pop_back();
-                    return Err(format!("no thread can be had for the plugin: {error}").into());
+                    return Err(CallError::Failed(format!("no thread can be had for the plugin: {error}").into()));
                 }
                 // The others will come to it.
                 Err(_) => {}
@@ -276,5 +288,39 @@ impl Ask {
         if let Some(running) = state.running.iter_mut().find(|(number, ..)| *number == self.number) {
             running.1 = what;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_fails_on_our_side_bars_nobody() {
+        let pool = Pool::new("p".to_owned(), Limits::default());
+        let failed = pool.call("suits", |_| panic!("on our side"), None::<&mut dyn FnMut() -> _>);
+        assert_eq!(failed, Err::<(), _>(CallError::Failed("the host's side of the call failed".into())));
+        assert_eq!(pool.call("suits", |_| 7, None), Ok(7), "it is called again");
+        let nobody_waits = Limits { wait: |_| {}, ..Limits::default() };
+        let pool = Pool::new("p".to_owned(), nobody_waits);
+        let (goes_on, waits) = channel::<()>();
+        let failed = pool.call("suits", move |_| waits.recv(), None);
+        assert_eq!(failed, Err(CallError::Failed("the call was not waited for".into())));
+        drop(goes_on);
+        assert_eq!(pool.barred(), None);
+    }
+
+    #[test]
+    fn what_hangs_bars_the_plugin() {
+        let limits = Limits { call: Duration::from_millis(20), ..Limits::default() };
+        let pool = Pool::new("p".to_owned(), limits);
+        let (goes_on, waits) = channel::<()>();
+        let hung = pool.call("suits", move |_| waits.recv(), None);
+        let barred = CallError::Barred("suits did not return within 20ms".into());
+        assert_eq!(hung, Err(barred.clone()));
+        assert_eq!(pool.call("suits", |_| (), None), Err(barred));
+        drop(goes_on);
     }
 }

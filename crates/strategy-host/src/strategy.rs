@@ -12,9 +12,9 @@ use sync_core::strategy::{
 
 use crate::give::{self, Config, GivenFilter};
 use crate::library::Plugin;
-use crate::limits::readable;
+use crate::pool::CallError;
 use crate::session::PluginSession;
-use crate::table::{Failed, borrowed};
+use crate::table::{Failed, text};
 
 /// Most sessions at once on one connection.
 const MAX_CONCURRENCY: u32 = 64;
@@ -60,7 +60,10 @@ impl Plugin {
             Ok(Checked::Failed(text)) => {
                 return Err(Unusable::Failed(format!("can't check its configuration: {text}")));
             }
-            Err(reason) => return Err(Unusable::Failed(reason.to_string())),
+            Err(CallError::Barred(reason)) => return Err(Unusable::Failed(reason.to_string())),
+            Err(CallError::Failed(reason)) => {
+                return Err(Unusable::Failed(format!("can't be asked to check its configuration: {reason}")));
+            }
         };
         let flags = self.table.flags();
         let descriptor = StrategyDescriptor {
@@ -112,12 +115,11 @@ fn check(table: crate::table::Table, config: &Config) -> Checked {
             })
         }
         Err(Failed { text, panicked: true }) => Checked::Failed(text),
-        Err(Failed { text, .. }) => {
+        Err(Failed { text: reason, .. }) => {
             // SAFETY: the plugin promised that they are there until it is called again on this thread.
-            let [key, value, allowed] =
-                [checked.key, checked.value, checked.allowed].map(|bytes| readable(unsafe { borrowed(bytes) }));
+            let [key, value, allowed] = [checked.key, checked.value, checked.allowed].map(|told| unsafe { text(told) });
             if key.is_empty() && allowed.is_empty() {
-                return Checked::Failed(text);
+                return Checked::Failed(reason);
             }
             Checked::Wrong { key, value, allowed }
         }
@@ -143,7 +145,10 @@ impl SyncStrategy for PluginStrategy {
             Ok(Ok(None)) => Suitability::Suits,
             Ok(Ok(Some(reason))) => Suitability::No(reason),
             Ok(Err(Failed { text, .. })) => Suitability::No(format!("the plugin can't say whether it suits: {text}")),
-            Err(reason) => Suitability::No(format!("the plugin is barred: {reason}")),
+            Err(CallError::Barred(reason)) => Suitability::No(format!("the plugin is barred: {reason}")),
+            Err(CallError::Failed(reason)) => {
+                Suitability::No(format!("the plugin can't be asked whether it suits: {reason}"))
+            }
         }
     }
 

@@ -127,7 +127,7 @@ impl Table {
             return Err(LoadError::NotATable(why));
         }
         // SAFETY: the table promises it, and the length is a small one.
-        Ok(readable(unsafe { borrowed(bytes) }))
+        Ok(unsafe { text(bytes) })
     }
 
     pub(crate) fn abi(&self) -> String {
@@ -231,7 +231,7 @@ impl Table {
         // SAFETY: as in `handle`.
         let code = unsafe { (self.0.next_timeout)(session.0, &mut at, &mut what) };
         // SAFETY: good until the session is called again, and only the beginning is read.
-        Ok(self.code(code, Some(session))?.then(|| (at, readable(unsafe { borrowed(cut(what)) }))))
+        Ok(self.code(code, Some(session))?.then(|| (at, unsafe { text(what) })))
     }
 
     pub(crate) fn destroy(&self, session: Session) {
@@ -255,7 +255,7 @@ impl Table {
         // SAFETY: as in `handle`; null stands for none.
         unsafe { (self.0.last_error)(session.map_or(std::ptr::null_mut(), |session| session.0), &mut text) };
         // SAFETY: good until the next call, and only the beginning is read.
-        let text = readable(unsafe { borrowed(cut(text)) });
+        let text = unsafe { self::text(text) };
         if text.is_empty() { "gives no reason".to_owned() } else { text }
     }
 }
@@ -281,9 +281,14 @@ unsafe fn open(path: &Path) -> Result<libloading::Library, String> {
     unsafe { libloading::Library::new(path) }.map_err(|error| error.to_string())
 }
 
-/// Enough of it for a text.
-fn cut(bytes: Bytes) -> Bytes {
-    Bytes { len: bytes.len.min(4 * MAX_TEXT), ..bytes }
+/// A plugin's text, fit for a log. Of one that claims to be long the beginning alone is looked at.
+///
+/// # Safety
+/// As [`borrowed`], for that beginning: `4 * MAX_TEXT` bytes at most.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn text(bytes: Bytes) -> String {
+    // SAFETY: the caller's promise.
+    readable(unsafe { borrowed(Bytes { len: bytes.len.min(4 * MAX_TEXT), ..bytes }) })
 }
 
 /// # Safety
@@ -295,12 +300,67 @@ pub(crate) unsafe fn borrowed<'a>(bytes: Bytes) -> &'a [u8] {
 }
 
 /// # Safety
-/// As [`borrowed`], for values of any kind.
+/// As [`listed`].
 #[allow(unsafe_code)]
 pub(crate) unsafe fn list<'a, T>(first: *const T, len: usize) -> &'a [T] {
-    if first.is_null() || len == 0 || !first.is_aligned() {
-        return &[];
+    // SAFETY: the caller's promise.
+    unsafe { listed(first, len) }.unwrap_or(&[])
+}
+
+/// `len` values from `first` on.
+///
+/// # Errors
+/// There can't be any, in words that go on from what the plugin did: some are claimed where no pointer, or one that is askew, shows
+/// them, or more than there is memory.
+///
+/// # Safety
+/// As [`borrowed`], for values of any kind.
+#[allow(unsafe_code)]
+pub(crate) unsafe fn listed<'a, T>(first: *const T, len: usize) -> Result<&'a [T], String> {
+    if len == 0 {
+        return Ok(&[]);
     }
-    // SAFETY: the caller's promise, and the pointer is neither null nor askew.
-    unsafe { std::slice::from_raw_parts(first, len) }
+    if first.is_null() {
+        return Err(format!("a list of {len}, and no pointer to it"));
+    }
+    if !first.is_aligned() {
+        return Err(format!("a list of {len}, and a pointer to it that is not aligned"));
+    }
+    if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
+        return Err(format!("a list of {len}, which is more than there is memory"));
+    }
+    // SAFETY: the caller's promise, and the pointer is neither null nor askew, nor is the list too long.
+    Ok(unsafe { std::slice::from_raw_parts(first, len) })
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text_that_claims_to_be_endless_the_beginning_is_read() {
+        let beginning = [b'x'; 4 * MAX_TEXT];
+        let endless = Bytes { len: usize::MAX, ..Bytes::of(&beginning) };
+        // SAFETY: as much as is looked at is there.
+        assert_eq!(unsafe { text(endless) }, "x".repeat(MAX_TEXT));
+        // SAFETY: nothing is there, and nothing is looked at.
+        assert_eq!(unsafe { text(Bytes { ptr: std::ptr::null(), len: 9 }) }, "");
+    }
+
+    #[test]
+    fn a_list_that_can_not_be_there_is_told() {
+        let numbers = [1_u64, 2, 3];
+        let (first, askew) = (numbers.as_ptr(), numbers.as_ptr().wrapping_byte_add(1));
+        // SAFETY: three are there; of the others nothing is looked at.
+        unsafe {
+            assert_eq!(listed(first, 3), Ok(&numbers[..]));
+            assert_eq!(listed(first, 0), Ok(&[][..]));
+            assert_eq!(listed(std::ptr::null::<u64>(), 0), Ok(&[][..]));
+            assert_eq!(listed(std::ptr::null::<u64>(), 3), Err("a list of 3, and no pointer to it".to_owned()));
+            assert!(listed(askew, 2).is_err_and(|why| why.contains("not aligned")));
+            assert!(listed(first, usize::MAX).is_err_and(|why| why.contains("more than there is memory")));
+            assert_eq!(list(first, usize::MAX), &[] as &[u64]);
+        }
+    }
 }

@@ -54,7 +54,7 @@ impl Strategy for WindowReq {
         Hints { answer_timeout_ms: self.timeout_ms, ..Hints::default() }
     }
 
-    fn open(&self, request: Request, _host: Host) -> Result<WindowSession, String> {
+    fn open(&self, request: Request, _host: &Host<'_>) -> Result<WindowSession, String> {
         Ok(WindowSession::new(*self, request))
     }
 }

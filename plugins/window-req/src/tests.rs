@@ -19,7 +19,7 @@ const MAX_IDLE: u32 = 1_000;
 
 fn open(page_size: i64, request: Request) -> WindowSession {
     let strategy: WindowReq = configure(&[("page_size", Value::Integer(page_size))]).expect("valid");
-    strategy.open(request, host()).expect("opened")
+    strategy.open(request, &host()).expect("opened")
 }
 
 /// Everything that a session said and was sent.

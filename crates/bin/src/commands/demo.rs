@@ -49,7 +49,7 @@ pub fn run(_: DemoArgs, mut context: Context) -> Result<Exit, CliError> {
     config.sync.relays.clear();
     config.health.base_backoff = Duration::from_millis(500);
     config.admin.listen = Some(([127, 0, 0, 1], 0).into());
-    let runtime = wiring::runtime()?;
+    let runtime = wiring::runtime(context.config.limits.max_relays)?;
     let result = runtime.block_on(demonstrate(context));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

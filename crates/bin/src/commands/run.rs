@@ -36,7 +36,7 @@ pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     files::make_room(context.config.limits.max_relays);
     let metrics = Metrics::new();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
-    let runtime = wiring::runtime()?;
+    let runtime = wiring::runtime(context.config.limits.max_relays)?;
     let cancel = CancellationToken::new();
     let result = runtime.block_on(async {
         wiring::stop_on_signal(cancel.clone())?;

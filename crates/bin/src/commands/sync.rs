@@ -84,7 +84,7 @@ pub fn run(args: SyncArgs, context: Context) -> Result<Exit, CliError> {
     wiring::install_log(&context.common, &context.config)?;
     let metrics = Metrics::new();
     let store = Arc::new(store::open(&context.config, Access::Write, Some(metrics.clone()))?);
-    let runtime = wiring::runtime()?;
+    let runtime = wiring::runtime(args.relays.len())?;
     let exit = runtime.block_on(sync_all(&args, &context, filters, store.clone(), metrics));
     runtime.shutdown_timeout(Duration::from_secs(1));
     store.close()?;

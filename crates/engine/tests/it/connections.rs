@@ -40,7 +40,7 @@ fn batch(id: u64) -> LinkCommand {
         filters: vec![Filter::new()],
         items: PendingItems::default(),
         caused_by: None,
-        strategies: None,
+        reads: false,
         run_since: None,
     })
 }

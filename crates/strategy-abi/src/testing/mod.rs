@@ -39,8 +39,8 @@ impl Local {
             items,
             split,
         };
-        // SAFETY: `ctx` is this, which stays where it is until the call is over.
-        work(&unsafe { Set::new(&raw) })
+        // SAFETY: `ctx` is this, which stays where it is until the call is over; the host's functions look at none of their arguments.
+        work(&unsafe { Set::new(&raw, SILENT) })
     }
 
     fn slice(&self, start: Item, end: Item) -> &[Item] {
@@ -52,11 +52,19 @@ impl Local {
 
 /// A host that keeps nothing of what it is told.
 #[allow(unsafe_code)]
-pub fn host() -> Host {
-    let (struct_size, ctx) = (size_of::<ffi::Host>() as u32, std::ptr::null_mut());
+pub fn host() -> Host<'static> {
     // SAFETY: its functions look at none of their arguments.
-    unsafe { Host::new(ffi::Host { struct_size, reserved: 0, ctx, log, span_begin, span_end }) }
+    unsafe { Host::new(SILENT) }
 }
+
+const SILENT: &ffi::Host = &ffi::Host {
+    struct_size: size_of::<ffi::Host>() as u32,
+    reserved: 0,
+    ctx: std::ptr::null_mut(),
+    log,
+    span_begin,
+    span_end,
+};
 
 /// A value of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -200,7 +200,7 @@ impl RelayLife {
             filters: Vec::new(),
             items: PendingItems::default(),
             caused_by: None,
-            strategies: None,
+            reads: false,
             run_since: None,
         };
         let mut covers = None;
@@ -208,7 +208,7 @@ impl RelayLife {
             request.layer = Layer::Announcements;
             request.filters.push(build_announcement_filter(since));
             if since.is_some() {
-                request.strategies = Some(env.config.catch_up_strategies.clone());
+                request.reads = true;
             } else {
                 request.reason = self.run;
                 request.run_since = Some(self.full_sync_at);
@@ -217,13 +217,13 @@ impl RelayLife {
             let (items, filters) = self.book.cut(&mut self.catch_up, self.catch_up_from, MAX_BATCH_FILTERS);
             if !filters.is_empty() {
                 request.filters = filters;
-                request.strategies = Some(env.config.catch_up_strategies.clone());
+                request.reads = true;
                 covers = Some(items);
             } else if let Some((ids, filters)) = self.wanted_filters(env) {
                 request.reason = BatchReason::NewItems;
                 request.layer = Layer::Wanted;
                 request.filters = filters;
-                request.strategies = Some(env.config.catch_up_strategies.clone());
+                request.reads = true;
                 self.asked.insert(request.id, ids);
             } else {
                 let (items, filters) = self.book.cut(&mut self.planned, None, MAX_BATCH_FILTERS);

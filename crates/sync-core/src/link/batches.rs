@@ -17,13 +17,9 @@ impl RelayLink {
             pass_over_known(&mut request.filters, local);
         }
         let strategies = &self.config.strategies;
-        let named = request.strategies.iter().flatten();
-        let mut order: Vec<usize> = named
-            .filter_map(|name| strategies.iter().position(|strategy| strategy.descriptor().name == *name))
-            .collect();
-        if order.is_empty() {
-            // Nothing was asked for, or nothing of it is configured here.
-            order = (0..strategies.len()).collect();
+        let mut order: Vec<usize> = (0..strategies.len()).collect();
+        if request.reads && strategies.iter().any(|strategy| !strategy.descriptor().compares_sets) {
+            order.retain(|at| !strategies[*at].descriptor().compares_sets);
         }
         let scope = Scope { up: self.config.direction.up(), free: request.layer == Layer::Free };
         let resumes = request.run_since.filter(|_| !self.config.dry_run);

@@ -95,6 +95,9 @@ fn halve_list<T: Ord + Clone>(values: &Option<BTreeSet<T>>) -> (Option<BTreeSet<
 /// Filters by single values that are seen among the events of `second` that match `filter` here: by kind, and where
 /// that is said already or the same for all, by author. Empty where nothing narrower is known.
 pub(super) fn by_values_seen(filter: &Filter, second: u64, relay: &RelayUrl, local: &dyn LocalSets) -> Vec<Filter> {
+    if filter.kinds.is_some() && filter.authors.is_some() {
+        return Vec::new();
+    }
     let Seen { kinds, authors } = Seen::of(filter, second, relay, local);
     if filter.kinds.is_none() && (kinds.len() > 1 || (filter.authors.is_some() && kinds.len() == 1)) {
         return kinds.into_iter().take(MAX_VALUES).map(|kind| filter.clone().kind(kind)).collect();

@@ -92,6 +92,8 @@ pub(super) struct Part {
     shares: u64,
     /// Dense seconds beyond [`MAX_SPLITS`].
     unsplit: u64,
+    /// Dense seconds that were looked up in the store.
+    looked_up: usize,
     /// Shares of dense seconds that are drained, over all connections of the run.
     pub(super) shares_drained: u64,
     /// A connection ended before its dense seconds were dealt with: its pieces go one after the other, so that what comes
@@ -175,6 +177,7 @@ impl Part {
             dense,
             shares: 0,
             unsplit: 0,
+            looked_up: 0,
             shares_drained: 0,
             careful: false,
             suits: BTreeMap::new(),
@@ -281,6 +284,15 @@ impl Part {
         true
     }
 
+    /// Whether the store may be asked what is seen of a dense second, or of its share where it `replaces` one. It is asked of as
+    /// many seconds as may be asked for by narrower filters; further ones are counted as those beyond.
+    pub(super) fn may_look_up(&mut self, replaces: bool) -> bool {
+        let may = replaces || self.looked_up < MAX_SPLITS;
+        self.looked_up += usize::from(may && !replaces);
+        self.unsplit += u64::from(!may);
+        may
+    }
+
     /// `second` can't be shown whole.
     pub(super) fn doubt(&mut self, second: u64, more_than: u64) {
         let split = self.splits.entry(second).or_insert_with(Split::new);
@@ -304,7 +316,7 @@ impl Part {
         if let Some((question, count)) = seen
             && let Some(Question { shown, found, next }) = split.questions.get_mut(question)
         {
-            *found += count;
+            *found = found.saturating_add(count);
             if *found > *shown {
                 match next.take() {
                     Some(next) => split.read = Some(next),

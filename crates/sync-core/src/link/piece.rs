@@ -148,8 +148,8 @@ pub(super) struct Piece {
     pub(super) handed_on: bool,
     /// Something of it is missing, and named.
     pub(super) failed: bool,
-    /// Seconds that hold more than was shown of them, or may.
-    pub(super) dense: Vec<Dense>,
+    /// Seconds of its window that hold more than was shown of them, or may, as they were named last.
+    pub(super) dense: BTreeMap<u64, Dense>,
     /// Events that were shown of it, where it is narrowed by a value that was seen; at most [`MAX_SHOWN`].
     pub(super) shown: BTreeSet<EventId>,
 
@@ -197,7 +197,7 @@ impl Piece {
             broken: false,
             handed_on: false,
             failed: false,
-            dense: Vec::new(),
+            dense: BTreeMap::new(),
             shown: BTreeSet::new(),
             shared: (0, None),
             oldest_needed: None,
@@ -215,7 +215,13 @@ impl Piece {
     /// How many ids it holds.
     pub(super) fn held(&self) -> usize {
         let asked = self.wanted.len() + self.parked.len() + self.outstanding.len() + self.offers.len();
-        asked + self.duplicates.len() + self.suspects.len() + self.shown.len() + self.lacking.len() + self.claims.len()
+        asked
+            + self.duplicates.len()
+            + self.suspects.len()
+            + self.shown.len()
+            + self.lacking.len()
+            + self.claims.len()
+            + self.dense.len()
     }
 
     /// Whether everything that the sessions brought up has found its end.
@@ -236,6 +242,16 @@ impl Piece {
         self.outstanding.is_empty() || (first && !self.claims.is_empty())
     }
 
+    /// A window has turned out to be whole: nothing in it is dense.
+    pub(super) fn whole(&mut self, window: Window) {
+        while let Some((second, _)) =
+            self.dense.range(window.since..).next().filter(|(second, _)| **second <= window.until)
+        {
+            let second = *second;
+            self.dense.remove(&second);
+        }
+    }
+
     /// What waits to be fetched or uploaded.
     pub(super) fn backlog(&self) -> usize {
         self.wanted.len() + self.parked.len() + self.offers.len()
@@ -243,7 +259,7 @@ impl Piece {
 
     /// Records that the last session showed to be on the relay.
     pub(super) fn records(&self) -> u64 {
-        self.shared.0 + self.named
+        self.shared.0.saturating_add(self.named)
     }
 
     /// The oldest second in which the relay was seen to have something.

@@ -243,7 +243,7 @@ impl RelayLink {
             return;
         }
         // What went up for the filter is compared now, too.
-        let records = piece.records() + part.uploaded.len() as u64;
+        let records = piece.records().saturating_add(part.uploaded.len() as u64);
         let (filters, proves) = match narrow::halves(&filter) {
             Some((low, high)) => (vec![high, low], true),
             None => (narrow::by_values_seen(&filter, second, &relay, local), false),

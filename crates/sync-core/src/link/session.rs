@@ -258,7 +258,7 @@ impl RelayLink {
                     if let Some(piece) = self.piece(at) {
                         piece.claims.push_back((mark, window));
                         // It may have turned out to be whole.
-                        piece.dense.retain(|dense| !window.contains(dense.second));
+                        piece.whole(window);
                     }
                 }
                 Output::Remember(bytes) => {
@@ -294,9 +294,12 @@ impl RelayLink {
     fn dense(&mut self, at: At, dense: Dense, now: Now) {
         let Some(part) = self.part(at) else { return };
         let Some(piece) = part.pieces.get_mut(&at.piece) else { return };
+        // Of another second it knows nothing.
+        if !piece.span.window.contains(dense.second) {
+            return;
+        }
         // A session that is tried again may name it again.
-        piece.dense.retain(|before| before.second != dense.second);
-        piece.dense.push(dense);
+        piece.dense.insert(dense.second, dense);
         if !dense.certain {
             return;
         }
@@ -435,10 +438,15 @@ impl RelayLink {
 
     /// The connection is gone: what the session has to say still counts, but for its end.
     pub(super) fn last_words(&mut self, id: u64, local: &dyn LocalSets, now: Now) {
-        let Some(Running { at, strategy, mut session, filter, window, .. }) = self.end_session(id) else { return };
-        let view = LazyView { local, filter: &filter, window, relay: &self.config.relay };
-        if session.handle(Input::ConnectionLost, &view, now).is_err() {
+        let Some(Running { at, strategy, rounds, mut session, filter, window, .. }) = self.end_session(id) else {
             return;
+        };
+        let view = LazyView { local, filter: &filter, window, relay: &self.config.relay };
+        if let Err(ProtocolError(text)) = session.handle(Input::ConnectionLost, &view, now) {
+            // It ends as it had to in any case; what it has to say stands.
+            let outcome = format!("failed: {text}");
+            let ended = LinkNotice::SessionEnded { batch: at.batch, session: id, rounds, outcome };
+            self.out.push_back(LinkOutput::Notice(ended));
         }
         let mark = self.inbox.next_token();
         while let Some(output) = session.poll() {

@@ -231,7 +231,7 @@ impl RelayLink {
             self.memory.learn(&name, learnt);
         }
         let mut shares = false;
-        for dense in dense.into_iter().filter(|_| !span.chase) {
+        for dense in dense.into_values().filter(|_| !span.chase) {
             match self.split_dense(at, dense, &relay, local) {
                 Narrowed::Asked => shares = true,
                 Narrowed::Whole if span.drains() == Drains::Part => {
@@ -264,7 +264,10 @@ impl RelayLink {
         };
         let (filters, proves) = match open {
             Some(shares) => ([shares.last, shares.open].concat(), true),
-            None => (narrow::by_values_seen(&filter, second, relay, local), false),
+            None if self.part(at).is_some_and(|part| part.may_look_up(share_of.is_some())) => {
+                (narrow::by_values_seen(&filter, second, relay, local), false)
+            }
+            None => return Narrowed::NoWay,
         };
         if proves && filters.is_empty() {
             // Earlier connections have brought all of it.

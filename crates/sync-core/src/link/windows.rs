@@ -125,7 +125,7 @@ impl Pace {
 
     /// How many items of ours stand for one of the relay's.
     fn ratio(&self) -> u64 {
-        (self.ours / (self.theirs + 1)).clamp(1, MAX_RATIO)
+        (self.ours / self.theirs.saturating_add(1)).clamp(1, MAX_RATIO)
     }
 }
 
@@ -307,6 +307,19 @@ mod tests {
         fn split(&self, range: KeyRange, parts: usize) -> Vec<ItemKey> {
             self.set.split(range, parts)
         }
+    }
+
+    #[test]
+    fn a_relay_may_claim_as_many_records_as_there_are_numbers() {
+        let (mut pace, mut learnt) = (Pace::default(), Learnt::default());
+        learnt.too_big(Some(4), 0);
+        let all = window(0, 99);
+        pace.shrink(all, &learnt);
+        for _ in 0..3 {
+            pace.grow(window(90, 99), u64::MAX, &items(90..100), &mut learnt);
+        }
+        assert_eq!(pace.theirs, u64::MAX);
+        assert_eq!(pace.cut(all, &items([]), &learnt), window(50, 99));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::health::HealthConfig;
-use crate::model::{RelayUrl, SyncMethod};
+use crate::model::RelayUrl;
 
 /// The longest wait before an external own relay is tried again, milliseconds.
 pub const OWN_RETRY_MS: u64 = 30_000;
@@ -37,8 +37,6 @@ pub struct ManagerConfig {
     pub quick_reconnect_window_ms: u64,
     /// `sync.catch_up_overlap`.
     pub catch_up_overlap_ms: u64,
-    /// The strategies of a catch-up: cheaper with a `since` than reconciling.
-    pub catch_up_strategies: Vec<SyncMethod>,
     /// `sync.consolidation_threshold`: live filters per relay.
     pub consolidation_threshold: usize,
     /// `sync.consolidation_wait`.
@@ -81,7 +79,6 @@ impl Default for ManagerConfig {
             settle_ms: 0,
             quick_reconnect_window_ms: 15 * MINUTE,
             catch_up_overlap_ms: 15 * MINUTE,
-            catch_up_strategies: vec![SyncMethod::new("req")],
             consolidation_threshold: 70,
             consolidation_wait_ms: 30_000,
             daily_sync_ms: Some((23 * HOUR, 25 * HOUR)),

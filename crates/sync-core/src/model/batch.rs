@@ -131,9 +131,9 @@ pub struct BatchRequest {
     pub items: PendingItems,
     /// The batch whose discoveries this one follows up, for the trace's link.
     pub caused_by: Option<BatchId>,
-    /// Strategies in order of preference, where they differ from the connection's (a quick reconnect goes by
-    /// REQ only). `None`: the connection's own order.
-    pub strategies: Option<Vec<SyncMethod>>,
+    /// Whether it is asked for by those of the connection's strategies alone that read and compare no sets, in their order: with
+    /// a `since`, or ids, that is cheaper than reconciling. Where none of them reads, all are asked.
+    pub reads: bool,
     /// Windows that were drained by batches since this moment (unix seconds), on whichever connection, aren't asked for
     /// again, and those that this one drains are kept: the run that the batch belongs to began then. `None`: everything
     /// is asked for, nothing is kept.

@@ -106,7 +106,7 @@ fn a_fresh_start_opens_live_then_layer_1_then_everything() {
         .collect();
     assert_eq!(order, ["live 8", "batch 1 1", "batch 2+3 7"]);
     let batches = rig.batches("a");
-    assert!(batches.iter().all(|b| b.reason == BatchReason::InitialConnect && b.strategies.is_none()));
+    assert!(batches.iter().all(|b| b.reason == BatchReason::InitialConnect && !b.reads));
     assert!(batches.iter().flat_map(|b| &b.filters).all(|f| f.since.is_none() && f.limit.is_none()));
     assert_eq!(batches[1].items.len(), 2);
 }
@@ -149,7 +149,7 @@ fn a_quick_reconnect_catches_up_by_req_and_confirms_nothing_again() {
     for batch in &batches {
         assert_eq!(batch.reason, BatchReason::QuickReconnect);
         assert!(batch.items.is_empty());
-        assert_eq!(batch.strategies.as_ref().map(|s| s[0].as_str().to_owned()).as_deref(), Some("req"));
+        assert!(batch.reads);
         assert!(batch.filters.iter().all(|f| f.since.map(|t| t.as_secs()) == Some(left - 900)));
     }
     assert_eq!(rig.manager.relays()[&relay("a")].state().root_events.len(), 1);
@@ -186,7 +186,7 @@ fn a_layer_that_was_never_completed_is_read_whole_on_a_quick_reconnect() {
     let batches = rig.batches("a");
     assert_eq!(batches.len(), 2);
     assert!(batches.iter().flat_map(|b| &b.filters).all(|f| f.since.is_none()));
-    assert!(batches.iter().all(|b| b.strategies.is_none()));
+    assert!(batches.iter().all(|b| !b.reads));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_stale_reconnect_starts_over() {
     rig.connected("a");
     assert_eq!(rig.manager.relays()[&relay("a")].state().repos.len(), 0);
     let batches = rig.batches("a");
-    assert!(batches.iter().all(|b| b.reason == BatchReason::StaleReconnect && b.strategies.is_none()));
+    assert!(batches.iter().all(|b| b.reason == BatchReason::StaleReconnect && !b.reads));
     assert_eq!(batches[1].items.len(), 2);
 }
 

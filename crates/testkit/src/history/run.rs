@@ -216,7 +216,7 @@ impl Run {
             filters: vec![self.case.filter.clone()],
             items: PendingItems::default(),
             caused_by: None,
-            strategies: None,
+            reads: false,
             run_since: Some(START),
         };
         wire.link.command(LinkCommand::Batch(request), &self.store, self.now());

@@ -186,7 +186,7 @@ fn what_came_meanwhile_is_not_asked_for_by_id() {
         filters: vec![Filter::new().ids([id(1), id(2)]), Filter::new().id(id(1))],
         items: PendingItems::default(),
         caused_by: None,
-        strategies: None,
+        reads: false,
         run_since: None,
     };
     bench.command(LinkCommand::Batch(request.clone()));
@@ -230,4 +230,31 @@ fn what_came_in_the_first_round_by_its_id_is_no_news_in_the_next() {
     assert!(report.fallbacks.is_empty());
     assert_eq!(strategy.opened.lock().expect("lock").len(), 1);
     assert_eq!(bench.take_sent().iter().filter(|frame| frame[0] == "REQ").count(), 0, "nothing is asked again");
+}
+
+/// Which of these carries a batch that is to be read.
+fn readers(strategies: &[(&str, bool)]) -> Vec<String> {
+    let opens = |(name, compares): &(&str, bool)| -> Arc<dyn SyncStrategy> {
+        Scripted::with(name, *compares, false, vec![vec![vec![unsupported("the next one, please")]]])
+    };
+    let mut bench = Bench::new(strategies.iter().map(opens).collect());
+    bench.command(LinkCommand::Batch(BatchRequest {
+        id: 1,
+        reason: BatchReason::QuickReconnect,
+        layer: Layer::Repositories,
+        filters: vec![Filter::new()],
+        items: PendingItems::default(),
+        caused_by: None,
+        reads: true,
+        run_since: None,
+    }));
+    bench.reports.remove(0).methods.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_batch_that_is_to_be_read_goes_by_the_strategies_that_read_in_their_order() {
+    assert_eq!(readers(&[("negentropy", true), ("req", false)]), ["req"]);
+    assert_eq!(readers(&[("a", false), ("negentropy", true), ("req", false)]), ["a", "req"]);
+    assert_eq!(readers(&[("by-author", false), ("req", true)]), ["by-author"], "whatever they are called");
+    assert_eq!(readers(&[("negentropy", true), ("n", true)]), ["negentropy", "n"], "where none reads");
 }

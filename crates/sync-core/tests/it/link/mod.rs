@@ -3,6 +3,7 @@
 mod auth;
 mod batches;
 mod bounds;
+mod claims;
 mod hostile;
 mod live;
 mod probing;
@@ -245,7 +246,7 @@ impl Bench {
             filters,
             items: PendingItems::default(),
             caused_by: None,
-            strategies: None,
+            reads: false,
             run_since,
         }));
     }
