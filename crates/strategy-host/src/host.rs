@@ -149,7 +149,6 @@ impl<'a> Copy<'a> {
     }
 
     /// Whether the plugin asked by pointers that show nothing: null, or not aligned. It was told of an empty set.
-    #[allow(dead_code, reason = "sessions that do so are still told of an empty set alone")]
     pub(crate) fn was_misused(&self) -> bool {
         self.misused.get()
     }

@@ -18,7 +18,7 @@ use crate::guard::Guard;
 use crate::host::{Copy, Desk};
 use crate::library::Plugin;
 use crate::limits::{BATCH, BATCH_MS, MAX_ITEMS};
-use crate::pool::Ask;
+use crate::pool::{Ask, CallError};
 use crate::table::{Failed, Session, Table};
 use crate::take::{Basket, Scope, Taken};
 
@@ -94,9 +94,14 @@ impl PluginSession {
                 self.deadline = deadline.map(|(at, what)| (at, self.plugin.word(&what)));
                 self.receive(taken, broke, local)
             }
-            Err(reason) => {
+            Err(CallError::Barred(reason)) => {
                 let text = format!("the plugin {} is barred: {reason}", self.plugin.info.name);
                 self.end(SessionOutcome::Unsupported { text });
+                Ok(())
+            }
+            Err(CallError::Failed(reason)) => {
+                let text = format!("the plugin {} can't be called: {reason}", self.plugin.info.name);
+                self.end(SessionOutcome::Failed { reason: FailureReason::Local, text });
                 Ok(())
             }
         }
@@ -241,6 +246,9 @@ impl Core {
         let handled = table.handle(session, &Given::lend(given), &copy.raw());
         if copy.was_too_large() {
             return Err(Broke::TooLarge);
+        }
+        if copy.was_misused() {
+            return Err(Broke::Did("asked for the set by pointers that show nothing".to_owned()));
         }
         if let Err(Failed { text, panicked: true }) = handled {
             return Err(Broke::Did(text));

@@ -288,23 +288,7 @@ unsafe fn open(path: &Path) -> Result<libloading::Library, String> {
 #[allow(unsafe_code)]
 pub(crate) unsafe fn text(bytes: Bytes) -> String {
     // SAFETY: the caller's promise.
-    readable(unsafe { borrowed(Bytes { len: bytes.len.min(4 * MAX_TEXT), ..bytes }) })
-}
-
-/// # Safety
-/// A plugin promised that the bytes are there for as long as the result is used.
-#[allow(unsafe_code)]
-pub(crate) unsafe fn borrowed<'a>(bytes: Bytes) -> &'a [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { list(bytes.ptr, bytes.len) }
-}
-
-/// # Safety
-/// As [`listed`].
-#[allow(unsafe_code)]
-pub(crate) unsafe fn list<'a, T>(first: *const T, len: usize) -> &'a [T] {
-    // SAFETY: the caller's promise.
-    unsafe { listed(first, len) }.unwrap_or(&[])
+    readable(unsafe { listed(bytes.ptr, bytes.len.min(4 * MAX_TEXT)) }.unwrap_or_default())
 }
 
 /// `len` values from `first` on.
@@ -314,7 +298,7 @@ pub(crate) unsafe fn list<'a, T>(first: *const T, len: usize) -> &'a [T] {
 /// them, or more than there is memory.
 ///
 /// # Safety
-/// As [`borrowed`], for values of any kind.
+/// A plugin promised that they are there for as long as the result is used.
 #[allow(unsafe_code)]
 pub(crate) unsafe fn listed<'a, T>(first: *const T, len: usize) -> Result<&'a [T], String> {
     if len == 0 {
@@ -360,7 +344,6 @@ mod tests {
             assert_eq!(listed(std::ptr::null::<u64>(), 3), Err("a list of 3, and no pointer to it".to_owned()));
             assert!(listed(askew, 2).is_err_and(|why| why.contains("not aligned")));
             assert!(listed(first, usize::MAX).is_err_and(|why| why.contains("more than there is memory")));
-            assert_eq!(list(first, usize::MAX), &[] as &[u64]);
         }
     }
 }

@@ -8,8 +8,8 @@ use sync_core::nostr::key::PublicKey;
 use sync_core::strategy::{Message, Output, SessionOutcome, SessionRequest, Window};
 
 use crate::give::meaning_of;
-use crate::limits::{MAX_BYTES, MAX_IDS, MAX_OUTPUTS, readable};
-use crate::table::{borrowed, list};
+use crate::limits::{MAX_BYTES, MAX_IDS, MAX_OUTPUTS};
+use crate::table::{listed, text};
 
 /// What a session may ask for at most.
 #[derive(Debug, Clone)]
@@ -54,10 +54,11 @@ impl Scope {
             ));
         }
         let mut filter = asked.narrow(&self.filter);
-        basket.charge(raw.kinds_len + raw.authors_len + raw.ids_len, 0)?;
+        basket.charge(raw.kinds_len.saturating_add(raw.authors_len).saturating_add(raw.ids_len), 0)?;
         // SAFETY: the plugin promised that they are there until it is called again; their number was just bounded.
-        let (kinds, authors, ids) =
-            unsafe { (list(raw.kinds, raw.kinds_len), list(raw.authors, raw.authors_len), list(raw.ids, raw.ids_len)) };
+        let (kinds, authors, ids) = unsafe {
+            (listed(raw.kinds, raw.kinds_len)?, listed(raw.authors, raw.authors_len)?, listed(raw.ids, raw.ids_len)?)
+        };
         if !raw.kinds.is_null() {
             let fewer = kinds.iter().copied().map(Kind::from_u16);
             filter.kinds = Some(fewer_of("kinds", filter.kinds.as_ref(), fewer)?);
@@ -107,7 +108,7 @@ impl Basket {
     fn ids(&mut self, raw: &ffi::Output) -> Result<Vec<EventId>, String> {
         self.charge(raw.ids_len, 0)?;
         // SAFETY: the plugin promised that they are there until it is called again; their number was just bounded.
-        let ids = unsafe { list(raw.ids, raw.ids_len) };
+        let ids = unsafe { listed(raw.ids, raw.ids_len) }?;
         Ok(ids.iter().copied().map(EventId::from_byte_array).collect())
     }
 
@@ -115,7 +116,7 @@ impl Basket {
     fn bytes(&mut self, raw: &ffi::Output) -> Result<Vec<u8>, String> {
         self.charge(0, raw.bytes.len)?;
         // SAFETY: as for ids.
-        Ok(unsafe { borrowed(raw.bytes) }.to_vec())
+        Ok(unsafe { listed(raw.bytes.ptr, raw.bytes.len) }?.to_vec())
     }
 
     /// Copies an output.
@@ -161,8 +162,8 @@ impl Basket {
 
     #[allow(unsafe_code)]
     fn outcome(&mut self, raw: &ffi::Output) -> Result<SessionOutcome, String> {
-        // SAFETY: the plugin promised that it is there until it is called again; `readable` looks at its beginning alone.
-        let text = readable(unsafe { borrowed(raw.bytes) });
+        // SAFETY: the plugin promised that it is there until it is called again; its beginning alone is looked at.
+        let text = unsafe { text(raw.bytes) };
         let cap = Some(raw.cap).filter(|cap| *cap != NONE);
         Ok(match raw.outcome {
             outcome::COMPLETE => SessionOutcome::Complete,
