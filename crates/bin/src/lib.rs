@@ -8,7 +8,7 @@
 //! | [`wiring`], [`store`], [`strategies`] | the parts of the program, made of the configuration |
 //! | `plugins` | strategies from shared libraries |
 //! | `admin` | the running daemon over HTTP |
-//! | `files` | how many files it may have open |
+//! | `process` | what the system says of this process |
 //! | [`output`], [`exit`] | what is printed, and how a command ends |
 
 mod admin;
@@ -16,10 +16,10 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
-mod files;
 pub mod output;
 mod own_relay;
 mod plugins;
+mod process;
 pub mod store;
 pub mod strategies;
 pub mod wiring;

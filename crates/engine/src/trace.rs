@@ -15,6 +15,8 @@ struct Traced {
     span: BatchSpan,
     reason: &'static str,
     started: Instant,
+    /// The strategies of its sessions so far, in the order in which they came.
+    strategies: Vec<String>,
     sessions: HashMap<u64, SessionSpan>,
 }
 
@@ -42,18 +44,25 @@ impl Traces {
             self.links.remove(0);
         }
         self.links.push((request.id, span.link()));
-        let traced =
-            Traced { span, reason: request.reason.as_str(), started: Instant::now(), sessions: HashMap::new() };
+        let traced = Traced {
+            span,
+            reason: request.reason.as_str(),
+            started: Instant::now(),
+            strategies: Vec::new(),
+            sessions: HashMap::new(),
+        };
         self.open.insert(request.id, traced);
     }
 
     /// The batch was given up; its span says so as it closes.
-    pub(crate) fn superseded(&mut self, batch: BatchId) {
-        self.open.remove(&batch);
+    pub(crate) fn superseded(&mut self, batch: BatchId, metrics: &Metrics) {
+        if let Some(traced) = self.open.remove(&batch) {
+            metrics.batch_superseded(&traced.strategies.join(","), traced.reason);
+        }
     }
 
     pub(crate) fn end(&mut self, report: &BatchReport, metrics: &Metrics) {
-        let Some(Traced { span, reason, started, sessions }) = self.open.remove(&report.id) else { return };
+        let Some(Traced { span, reason, started, sessions, .. }) = self.open.remove(&report.id) else { return };
         for session in sessions.into_values() {
             session.end(0, "cut off");
         }
@@ -90,6 +99,9 @@ impl Traces {
             }
             LinkNotice::SessionStarted { batch, session, strategy, filter, window } => {
                 if let Some(traced) = self.open.get_mut(batch) {
+                    if !traced.strategies.contains(strategy) {
+                        traced.strategies.push(strategy.clone());
+                    }
                     let window = format!("{}..={}", window.since, window.until);
                     traced.sessions.insert(*session, traced.span.session(strategy, filter, &window));
                 }
