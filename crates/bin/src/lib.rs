@@ -34,7 +34,7 @@ use strategies::Registry;
 
 /// Does what `args` (the program's name first) ask, and says why where it can't.
 pub fn main(args: impl IntoIterator<Item = OsString>, registry: &Registry, env: &Environment) -> Exit {
-    let cli = match cli::Cli::try_parse_from(args) {
+    let cli = match <cli::Cli>::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. There is nobody to tell where it can't be printed.
