@@ -1,12 +1,10 @@
 # syntax=docker/dockerfile:1
 # grasp-sync in a container: docker build -t grasp-sync . (README.md, "As a container")
 
-ARG RUST_IMAGE=rust:1.89.0-slim-bookworm
-# glibc, libgcc, and the certificates of public authorities; no shell. Plugins are loaded, so the binary can't be static.
-ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+FROM rust:1.89.0-slim-bookworm AS rust
 
 # The manifests, with something empty in the place of each source that they need: it changes only when dependencies may have.
-FROM ${RUST_IMAGE} AS skeleton
+FROM rust AS skeleton
 WORKDIR /sources
 COPY . .
 RUN set -eu; mkdir /skeleton; \
@@ -16,7 +14,7 @@ RUN set -eu; mkdir /skeleton; \
     echo 'fn main() {}' > /empty.rs; \
     find /skeleton -name '*.rs' -exec cp /empty.rs {} \;
 
-FROM ${RUST_IMAGE} AS build
+FROM rust AS build
 WORKDIR /build
 # Every dependency, in a layer that stays until the skeleton changes.
 COPY --from=skeleton /skeleton .
@@ -28,7 +26,8 @@ RUN find . -name '*.rs' -exec touch {} + \
     && install -D -m 755 target/release/grasp-sync /out/bin/grasp-sync \
     && install -d -m 700 /out/state/grasp-sync
 
-FROM ${RUN_IMAGE}
+# glibc, libgcc, and the certificates of public authorities; no shell. Plugins are loaded, so the binary can't be static.
+FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/bin/ /usr/local/bin/
 # 65532 is the user `nonroot` of the image.
 COPY --from=build --chown=65532:65532 /out/state/ /var/lib/

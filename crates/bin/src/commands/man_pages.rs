@@ -105,11 +105,12 @@ mod tests {
     /// A page as it reads: without what steers the typesetting.
     fn read(page: &[u8]) -> String {
         let text = String::from_utf8(page.to_vec()).expect("text");
-        ["\\fB", "\\fI", "\\fR"].iter().fold(text, |text, font| text.replace(font, "")).replace("\\-", "-")
+        let text = ["\\fB", "\\fI", "\\fR"].iter().fold(text, |text, font| text.replace(font, ""));
+        text.replace("\\-", "-").replace("\\*(Aq", "'")
     }
 
     fn of(command: &Command) -> String {
-        let name = format!("{}.1", command.get_display_name().expect("it is built"));
+        let name = format!("{}.1", command.get_display_name().unwrap_or_else(|| command.get_name()));
         let page = pages().expect("rendered").into_iter().find(|(of, _)| *of == name);
         read(&page.unwrap_or_else(|| panic!("no page {name}")).1)
     }
