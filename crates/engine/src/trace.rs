@@ -115,3 +115,42 @@ impl Traces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_core::model::{BatchReason, Layer, PendingItems};
+    use sync_core::strategy::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_given_up_is_counted_once_with_the_strategies_that_carried_it() {
+        let (mut traces, metrics) = (Traces::default(), Metrics::new());
+        let relay = RelayUrl::parse("wss://relay.example.com").expect("valid");
+        let request = BatchRequest {
+            id: 7,
+            reason: BatchReason::DailySync,
+            layer: Layer::Announcements,
+            filters: Vec::new(),
+            items: PendingItems::default(),
+            caused_by: None,
+            strategies: None,
+            run_since: None,
+        };
+        traces.begin(&relay, &request);
+        for (session, strategy) in [(1, "negentropy"), (2, "req"), (3, "negentropy")] {
+            traces.observe(&LinkNotice::SessionStarted {
+                batch: request.id,
+                session,
+                strategy: strategy.to_owned(),
+                filter: String::new(),
+                window: Window::ALL,
+            });
+        }
+        traces.superseded(request.id, &metrics);
+        traces.superseded(request.id, &metrics);
+        let text = metrics.encode().expect("encodes");
+        let labels = r#"{strategy="negentropy,req",reason="daily_sync",outcome="superseded"}"#;
+        assert!(text.contains(&format!("grasp_sync_batches_total{labels} 1\n")), "{text}");
+    }
+}
