@@ -3,6 +3,8 @@
 //! It runs other programs and reads sources; it links nothing of the product, so that it builds in seconds.
 
 mod bench;
+mod contrib;
+mod dist;
 mod fuzz;
 mod interop;
 mod new_strategy;
@@ -62,6 +64,10 @@ enum Chore {
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
+    /// Alert rules, dashboard and service, checked by promtool, jq and systemd-analyze, where those are installed
+    Contrib,
+    /// The release binary with manual, completions and all that goes along, as an archive in target/dist
+    Dist,
     /// Both sides of the boundary to plugins under Miri, linked into one program: needs a nightly toolchain with Miri
     Miri,
     /// The tests of the plugins' host, with real libraries, under AddressSanitizer (needs a nightly toolchain) and valgrind
@@ -109,6 +115,8 @@ fn main() -> ExitCode {
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),
+        Chore::Contrib => contrib::check(),
+        Chore::Dist => dist::run_it(),
         Chore::Miri => safety::miri(),
         Chore::Sanitize { tool } => safety::sanitize(tool),
         Chore::Strategy(StrategyChore::Check { strategy, args }) => check(&strategy, &args),

@@ -8,7 +8,7 @@
 //! | [`wiring`], [`store`], [`strategies`] | the parts of the program, made of the configuration |
 //! | `plugins` | strategies from shared libraries |
 //! | `admin` | the running daemon over HTTP |
-//! | `files` | how many files it may have open |
+//! | `process` | what the system says of this process |
 //! | [`output`], [`exit`] | what is printed, and how a command ends |
 
 mod admin;
@@ -16,10 +16,10 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod exit;
-mod files;
 pub mod output;
 mod own_relay;
 mod plugins;
+mod process;
 pub mod store;
 pub mod strategies;
 pub mod wiring;
@@ -34,7 +34,7 @@ use strategies::Registry;
 
 /// Does what `args` (the program's name first) ask, and says why where it can't.
 pub fn main(args: impl IntoIterator<Item = OsString>, registry: &Registry, env: &Environment) -> Exit {
-    let cli = match cli::Cli::try_parse_from(args) {
+    let cli = match <cli::Cli>::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. There is nobody to tell where it can't be printed.

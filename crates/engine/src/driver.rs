@@ -372,7 +372,7 @@ impl Driver {
     fn command(&mut self, command: LinkCommand) {
         match &command {
             LinkCommand::Batch(request) => self.traces.begin(&self.relay, request),
-            LinkCommand::Cancel(batch) => self.traces.superseded(*batch),
+            LinkCommand::Cancel(batch) => self.traces.superseded(*batch, &self.shared.metrics),
             LinkCommand::Live(_) | LinkCommand::Retry => {}
         }
         let (store, now) = (Arc::clone(&self.shared.store), self.now());

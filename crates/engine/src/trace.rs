@@ -15,6 +15,8 @@ struct Traced {
     span: BatchSpan,
     reason: &'static str,
     started: Instant,
+    /// The strategies of its sessions so far, in the order in which they came.
+    strategies: Vec<String>,
     sessions: HashMap<u64, SessionSpan>,
 }
 
@@ -42,18 +44,25 @@ impl Traces {
             self.links.remove(0);
         }
         self.links.push((request.id, span.link()));
-        let traced =
-            Traced { span, reason: request.reason.as_str(), started: Instant::now(), sessions: HashMap::new() };
+        let traced = Traced {
+            span,
+            reason: request.reason.as_str(),
+            started: Instant::now(),
+            strategies: Vec::new(),
+            sessions: HashMap::new(),
+        };
         self.open.insert(request.id, traced);
     }
 
     /// The batch was given up; its span says so as it closes.
-    pub(crate) fn superseded(&mut self, batch: BatchId) {
-        self.open.remove(&batch);
+    pub(crate) fn superseded(&mut self, batch: BatchId, metrics: &Metrics) {
+        if let Some(traced) = self.open.remove(&batch) {
+            metrics.batch_superseded(&traced.strategies.join(","), traced.reason);
+        }
     }
 
     pub(crate) fn end(&mut self, report: &BatchReport, metrics: &Metrics) {
-        let Some(Traced { span, reason, started, sessions }) = self.open.remove(&report.id) else { return };
+        let Some(Traced { span, reason, started, sessions, .. }) = self.open.remove(&report.id) else { return };
         for session in sessions.into_values() {
             session.end(0, "cut off");
         }
@@ -90,6 +99,9 @@ impl Traces {
             }
             LinkNotice::SessionStarted { batch, session, strategy, filter, window } => {
                 if let Some(traced) = self.open.get_mut(batch) {
+                    if !traced.strategies.contains(strategy) {
+                        traced.strategies.push(strategy.clone());
+                    }
                     let window = format!("{}..={}", window.since, window.until);
                     traced.sessions.insert(*session, traced.span.session(strategy, filter, &window));
                 }
@@ -101,5 +113,44 @@ impl Traces {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::model::{BatchReason, Layer, PendingItems};
+    use sync_core::strategy::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_that_is_given_up_is_counted_once_with_the_strategies_that_carried_it() {
+        let (mut traces, metrics) = (Traces::default(), Metrics::new());
+        let relay = RelayUrl::parse("wss://relay.example.com").expect("valid");
+        let request = BatchRequest {
+            id: 7,
+            reason: BatchReason::DailySync,
+            layer: Layer::Announcements,
+            filters: Vec::new(),
+            items: PendingItems::default(),
+            caused_by: None,
+            strategies: None,
+            run_since: None,
+        };
+        traces.begin(&relay, &request);
+        for (session, strategy) in [(1, "negentropy"), (2, "req"), (3, "negentropy")] {
+            traces.observe(&LinkNotice::SessionStarted {
+                batch: request.id,
+                session,
+                strategy: strategy.to_owned(),
+                filter: String::new(),
+                window: Window::ALL,
+            });
+        }
+        traces.superseded(request.id, &metrics);
+        traces.superseded(request.id, &metrics);
+        let text = metrics.encode().expect("encodes");
+        let labels = r#"{strategy="negentropy,req",reason="daily_sync",outcome="superseded"}"#;
+        assert!(text.contains(&format!("grasp_sync_batches_total{labels} 1\n")), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use nostr::filter::Filter;
 use sync_core::model::RelayUrl;
 use sync_core::store::{
     EventStore, FeedListener, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, PageSize,
-    Query, Reply, StateTable, StateWrite, StoreError, Submission,
+    Query, Reply, StateTable, StateWrite, StoreError, StoreSize, Submission,
 };
 use sync_core::strategy::{ItemKey, SetView, Window};
 
@@ -239,5 +239,11 @@ impl EventStore for LmdbStore {
 
     fn rejected_count(&self) -> Result<(u64, u64), StoreError> {
         self.read(rejected::count)
+    }
+
+    fn size(&self) -> Result<Option<StoreSize>, StoreError> {
+        let env = &self.shared.env;
+        let used = env.non_free_pages_size().map_err(from_heed)?;
+        Ok(Some(StoreSize { used, max: env.info().map_size as u64 }))
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Streams};
 use super::{AdminState, Health, page};
+use crate::process;
 
 pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
     let streams = Streams::new(state.status.clone(), shutdown);
@@ -47,6 +48,10 @@ async fn healthz(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn encoded_metrics(State(state): State<AdminState>) -> Response {
+    // What changes by itself is looked at when somebody asks.
+    state.metrics.process(process::measured());
+    let is_healthy = *state.health.borrow() == Health::Ok;
+    state.metrics.healthy(is_healthy);
     match state.metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")).into_response(),

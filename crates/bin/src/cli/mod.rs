@@ -17,13 +17,29 @@ use time::Moment;
 /// Keeps one Nostr relay complete: finds the relays that repositories list, fetches what is missing, follows what is new.
 #[derive(Debug, Parser)]
 #[command(name = "grasp-sync", version, max_term_width = 100, disable_help_subcommand = true)]
-pub struct Cli {
+pub struct Cli<C: Subcommand = Asked> {
     /// What goes for every command.
     #[command(flatten)]
     pub common: Common,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: C,
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Asked {
+    /// By a user.
+    #[command(flatten)]
+    ByUser(Command),
+    /// By the program, or by who packages it.
+    #[command(flatten)]
+    Inward(Inward),
+}
+
+/// What is for users, as completions and manual show it.
+pub fn for_users() -> clap::Command {
+    <Cli<Command> as clap::CommandFactory>::command()
 }
 
 /// What goes for every command.
@@ -124,11 +140,22 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What no help shows.
+#[derive(Debug, Subcommand)]
+pub enum Inward {
     /// Load a plugin and end: for the program itself
     #[command(name = LOAD_PLUGIN, hide = true)]
     LoadPlugin {
         /// The shared library
         file: PathBuf,
+    },
+    /// Write the manual: for who packages the program
+    #[command(name = "man-pages", hide = true)]
+    ManPages {
+        /// The directory, made when it isn't there
+        dir: PathBuf,
     },
 }
 
@@ -300,13 +327,14 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         use clap::CommandFactory;
-        Cli::command().debug_assert();
+        <Cli>::command().debug_assert();
+        for_users().debug_assert();
     }
 
     fn sync(args: &[&str]) -> SyncArgs {
         let command = ["grasp-sync", "sync", "relay.example.com"];
-        match Cli::try_parse_from(command.iter().chain(args)).expect("valid").command {
-            Command::Sync(args) => args,
+        match <Cli>::try_parse_from(command.iter().chain(args)).expect("valid").command {
+            Asked::ByUser(Command::Sync(args)) => args,
             other => panic!("{other:?}"),
         }
     }
@@ -332,7 +360,7 @@ mod tests {
     #[test]
     fn common_flags_go_anywhere() {
         for args in [["-q", "--store", "x", "demo"], ["demo", "--store", "x", "-q"]] {
-            let cli = Cli::try_parse_from(["grasp-sync"].iter().chain(&args)).expect("valid");
+            let cli = <Cli>::try_parse_from(["grasp-sync"].iter().chain(&args)).expect("valid");
             assert!(cli.common.quiet);
             assert_eq!(cli.common.log_level(), LogLevel::Warn);
             assert_eq!(cli.common.flags().store, Some("x".into()));

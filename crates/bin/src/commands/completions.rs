@@ -1,9 +1,8 @@
 //! `completions`: a completion script for a shell.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::exit::{CliError, Exit};
 use crate::output::print;
 
@@ -13,7 +12,7 @@ use crate::output::print;
 /// Stdout can't be written.
 pub fn run(shell: Shell) -> Result<Exit, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "grasp-sync", &mut script);
+    clap_complete::generate(shell, &mut cli::for_users(), "grasp-sync", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

@@ -13,7 +13,6 @@ use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::event::EventId;
 use sync_core::nostr::filter::Filter;
 use sync_core::store::EventStore;
-use telemetry::Metrics;
 use testkit::relay::{DropAfter, NoNegentropy, RelayOptions, RunningRelay, ScriptedRelay};
 use testkit::world::{World, WorldSpec};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use super::{Context, now, run};
 use crate::cli::DemoArgs;
 use crate::exit::{CliError, Exit};
 use crate::output::{print, say};
+use crate::process;
 use crate::store::{self, Access};
 use crate::wiring;
 
@@ -76,7 +76,7 @@ async fn demonstrate(mut context: Context) -> Result<Exit, CliError> {
     ))?;
 
     context.config.sync.bootstrap_relays = vec![urls[0].clone()];
-    let metrics = Metrics::new();
+    let metrics = process::metrics();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let shown = run::shown();
     let mut status = shown.status.subscribe();

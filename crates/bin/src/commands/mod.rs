@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod export;
 pub mod import;
+pub mod man_pages;
 pub mod run;
 pub mod status;
 pub mod store;
@@ -13,7 +14,7 @@ pub mod sync;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cli::{Cli, Command, Common};
+use crate::cli::{Asked, Cli, Command, Common, Inward};
 use crate::config::{Config, Environment, Loaded};
 use crate::exit::{CliError, Exit};
 use crate::output::say;
@@ -36,6 +37,11 @@ pub struct Context {
 /// Why it could not be done; [`CliError::exit`] is the exit code.
 pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit, CliError> {
     let Cli { common, command } = cli;
+    let command = match command {
+        Asked::ByUser(command) => command,
+        Asked::Inward(Inward::LoadPlugin { file }) => strategy_host::try_loading(&file),
+        Asked::Inward(Inward::ManPages { dir }) => return man_pages::run(&dir),
+    };
     let load = || Loaded::read(&common.flags(), env);
     let registry = |loaded: &Loaded| registry.clone().with_plugins(&loaded.config.plugins);
     let context = |loaded: Loaded| -> Result<Context, CliError> {
@@ -76,7 +82,6 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
         }
         Command::Store { command } => store::run(command, &load()?.config),
         Command::Completions { shell } => completions::run(shell),
-        Command::LoadPlugin { file } => strategy_host::try_loading(&file),
     }
 }
 

@@ -18,8 +18,8 @@ use crate::admin::{self, AdminState};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
-use crate::files;
 use crate::own_relay;
+use crate::process;
 use crate::store::{self, Access};
 use crate::wiring;
 
@@ -33,8 +33,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
     wiring::install_log(&context.common, &context.config)?;
     context.strategies.warnings().iter().for_each(|warning| tracing::error!("{warning}"));
-    files::make_room(context.config.limits.max_relays);
-    let metrics = Metrics::new();
+    process::make_room(context.config.limits.max_relays);
+    let metrics = process::metrics();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let runtime = wiring::runtime(context.config.limits.max_relays)?;
     let cancel = CancellationToken::new();

@@ -45,7 +45,24 @@ fn completions_know_every_command() {
         for word in ["run", "sync", "import", "export", "status", "config", "strategies", "store", "demo", "dry-run"] {
             assert!(ended.stdout.contains(word), "{shell}: {word}");
         }
+        for word in ["load-plugin", "man-pages"] {
+            assert!(!ended.stdout.contains(word), "{shell} offers {word}, which is not for users");
+        }
     }
+}
+
+#[test]
+fn the_manual_is_written_where_it_is_asked_for() {
+    let place = Place::new();
+    let ended = place.run(&["man-pages", "made/man1"]);
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""), "{ended:?}");
+    for page in ["grasp-sync.1", "grasp-sync-sync.1", "grasp-sync-store-verify.1"] {
+        let text = std::fs::read_to_string(place.path().join("made/man1").join(page)).expect(page);
+        assert!(text.contains(".SH SYNOPSIS") && text.contains(".SH \"EXIT STATUS\""), "{page}: {text}");
+    }
+    std::fs::write(place.path().join("file"), "").expect("written");
+    let ended = place.run(&["man-pages", "file"]);
+    assert!(ended.code == Some(1) && ended.stderr.starts_with("error: file: "), "{ended:?}");
 }
 
 #[test]

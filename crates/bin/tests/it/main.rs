@@ -19,6 +19,7 @@ mod history_too_big;
 mod history_world;
 mod import_export;
 mod memory;
+mod metrics_page;
 mod net;
 mod one_repo;
 mod output_closed;

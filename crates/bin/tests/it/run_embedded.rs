@@ -73,7 +73,7 @@ fn import<'a>(place: &Place, events: impl IntoIterator<Item = &'a Event>) {
 }
 
 /// Publishes events at a relay as a client.
-fn publish(url: &str, events: &[Event]) {
+pub(crate) fn publish(url: &str, events: &[Event]) {
     let client = holding(events, &[]);
     let ended = client.run(&["sync", url, "--direction", "up"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -379,8 +379,6 @@ impl Daemon {
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
                 ManagerOutput::Status { relay, from, to, reason } => {
-                    self.show_failures(&relay);
-                    self.shared.metrics.relay_status(relay.as_str(), to as u8);
                     if to == ConnectionStatus::ConnectedDegraded {
                         tracing::warn!(%relay, %from, %to, %reason, "status");
                     } else {
@@ -388,8 +386,6 @@ impl Daemon {
                     }
                 }
                 ManagerOutput::Health { relay, state } => {
-                    self.show_failures(&relay);
-                    self.shared.metrics.relay_health(relay.as_str(), state as u8);
                     tracing::debug!(%relay, health = %state, "health");
                 }
                 ManagerOutput::LimitHit { limit, text } => {

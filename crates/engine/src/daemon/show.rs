@@ -1,9 +1,10 @@
 //! What the daemon shows of itself: the status document, its health, the numbers that are no events.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use sync_core::manager::{ManagerInput, OwnRelayReport, StatusReport};
-use sync_core::model::RelayUrl;
+use sync_core::manager::{ManagerInput, OwnRelayReport, PluginState, StatusReport};
+use sync_core::model::ConnectionStatus;
 use sync_core::store::{OutboxState, StoreError};
 use telemetry::metrics::Tier;
 use tokio::sync::watch;
@@ -69,12 +70,6 @@ impl Daemon {
         }
     }
 
-    pub(super) fn show_failures(&self, relay: &RelayUrl) {
-        if let Some(life) = self.manager.relays().get(relay) {
-            self.shared.metrics.relay_failures(relay.as_str(), life.failures().into());
-        }
-    }
-
     pub(super) fn show(&mut self) {
         let now = self.now();
         let mut report = self.manager.status(now);
@@ -86,12 +81,16 @@ impl Daemon {
         }
         let store = &self.shared.store;
         let metrics = &self.shared.metrics;
-        let read = match blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?))) {
-            Ok((events, (hot, cold))) => {
+        let read = blocking(|| Ok::<_, StoreError>((store.event_count()?, store.rejected_count()?, store.size()?)));
+        let read = match read {
+            Ok((events, (hot, cold), size)) => {
                 report.totals.store_events = events;
                 metrics.store_events(events);
                 metrics.rejected_index(Tier::Hot, hot);
                 metrics.rejected_index(Tier::Cold, cold);
+                if let Some(size) = size {
+                    metrics.store_size(size.used, size.max);
+                }
                 None
             }
             Err(error) => Some(error.to_string()),
@@ -104,7 +103,34 @@ impl Daemon {
         let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others).or_else(away);
         let health = trouble.map_or(Health::Ok, Health::Failing);
         self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
-        metrics.relays(report.totals.relays, report.totals.connected, report.totals.dead);
+        self.measure(&report);
         self.shown.status.send_replace(Arc::new(report));
+    }
+
+    /// The numbers of the report.
+    fn measure(&self, report: &StatusReport) {
+        let (metrics, totals) = (&self.shared.metrics, &report.totals);
+        let known: HashSet<&str> = report.relays.iter().map(|relay| relay.url.as_str()).collect();
+        metrics.retain_relays(|relay| known.contains(relay));
+        for relay in &report.relays {
+            metrics.relay_status(relay.url.as_str(), relay.status as u8);
+            metrics.relay_health(relay.url.as_str(), relay.health as u8);
+        }
+        for (url, life) in self.manager.relays() {
+            metrics.relay_failures(url.as_str(), life.failures().into());
+        }
+        for status in ConnectionStatus::ALL {
+            let relays = report.relays.iter().filter(|relay| relay.status == status).count();
+            metrics.relays_in_status(status.as_str(), relays as u64);
+        }
+        metrics.relays(totals.relays, totals.connected, totals.dead);
+        metrics.followed(totals.repos, totals.root_events, totals.pending_batches);
+        if let Some(own) = &report.own_relay {
+            metrics.own_up(own.up);
+        }
+        for state in PluginState::ALL {
+            let plugins = report.plugins.iter().filter(|plugin| plugin.state == state).count();
+            metrics.plugins(state.as_str(), plugins as u64);
+        }
     }
 }

@@ -4,7 +4,7 @@ use nostr::filter::Filter;
 use store_lmdb::Options;
 use sync_core::store::{EventStore, IntakeOutcome, StateTable, StateWrite, StoreError};
 
-use crate::support::{NOW, assert_sound, event, notes, open, query, submit};
+use crate::support::{NOW, assert_sound, event, notes, open, query, small, submit};
 
 #[test]
 fn a_full_map_refuses_and_the_store_goes_on() {
@@ -20,6 +20,9 @@ fn a_full_map_refuses_and_the_store_goes_on() {
         assert!(stored < 100_000, "two MiB don't hold so many");
     };
     assert!(matches!(&refused, StoreError::Full(text) if text.contains("store.max_size")), "{refused}");
+    let size = store.size().expect("reads").expect("it has a bound");
+    assert_eq!(size.max, 2 << 20);
+    assert!((size.max * 3 / 4..=size.max).contains(&size.used), "who watches the size sees it coming: {size:?}");
     assert!(stored > 0);
     assert_eq!(store.event_count().expect("reads"), stored);
     assert_eq!(query(&store, &[Filter::new()], NOW).len() as u64, stored);
@@ -27,6 +30,19 @@ fn a_full_map_refuses_and_the_store_goes_on() {
     assert_eq!(submit(&store, notes(0..1)), Ok(vec![IntakeOutcome::Duplicate]));
     let write = StateWrite::new(StateTable::Relay, b"a", Some(b"b".to_vec()));
     assert_eq!(store.write_state(vec![write]), Ok(()), "a small record still fits");
+}
+
+#[test]
+fn the_size_grows_with_what_is_stored() {
+    let (_dir, store) = open(small());
+    let size = || store.size().expect("reads").expect("it has a bound");
+    let before = size();
+    assert_eq!(before.max, 64 << 20);
+    submit(&store, notes(0..2_000)).expect("stored");
+    let after = size();
+    assert!(after.used > before.used + 2_000 * 100, "{before:?}, {after:?}");
+    let stats = store.stats().expect("reads");
+    assert_eq!((after.used, after.max), (stats.used_size, stats.map_size));
 }
 
 #[test]

@@ -87,6 +87,9 @@ pub enum PluginState {
 }
 
 impl PluginState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Loaded, Self::Failed, Self::Barred];
+
     /// Its name, as in the status document.
     pub fn as_str(self) -> &'static str {
         match self {

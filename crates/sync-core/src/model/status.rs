@@ -21,6 +21,21 @@ pub enum ConnectionStatus {
 }
 
 impl ConnectionStatus {
+    /// Every status, by its number.
+    pub const ALL: [Self; 5] =
+        [Self::Disconnected, Self::Connecting, Self::Syncing, Self::Connected, Self::ConnectedDegraded];
+
+    /// Its name, as in the status document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "Disconnected",
+            Self::Connecting => "Connecting",
+            Self::Syncing => "Syncing",
+            Self::Connected => "Connected",
+            Self::ConnectedDegraded => "ConnectedDegraded",
+        }
+    }
+
     /// Whether a connection is open.
     pub fn is_connected(self) -> bool {
         matches!(self, Self::Syncing | Self::Connected | Self::ConnectedDegraded)
@@ -42,7 +57,7 @@ impl ConnectionStatus {
 
 impl fmt::Display for ConnectionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.pad(self.as_str())
     }
 }
 

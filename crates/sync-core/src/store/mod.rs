@@ -147,6 +147,15 @@ pub struct FeedPage {
     pub head: FeedSeq,
 }
 
+/// How much room a store takes and may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes that hold something.
+    pub used: u64,
+    /// Bytes that it can hold at most.
+    pub max: u64,
+}
+
 /// Named rooms for small records, kept as bytes that only their owner reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -340,4 +349,12 @@ pub trait EventStore: LocalSets + Send + Sync {
     /// # Errors
     /// The store can't be read.
     fn rejected_count(&self) -> Result<(u64, u64), StoreError>;
+
+    /// How much room it takes; `None` for a store that has no bound.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn size(&self) -> Result<Option<StoreSize>, StoreError> {
+        Ok(None)
+    }
 }

@@ -104,6 +104,21 @@ pub(super) struct TierLabel {
     pub(super) tier: Tier,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StatusLabel {
+    pub(super) status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabel {
+    pub(super) state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct VersionLabel {
+    pub(super) version: String,
+}
+
 /// The relays that have series of their own: the first that were named, up to a bound. Announcements are written by
 /// anybody, so the names are too.
 #[derive(Debug)]
@@ -136,5 +151,12 @@ impl RelayNames {
     /// The relay's label value: its own, or the one that is shared.
     pub(super) fn own_or_other(&self, relay: &str) -> Arc<str> {
         self.own(relay).unwrap_or_else(|| self.other.clone())
+    }
+    /// Lets go of the relays that `is_known` doesn't hold for, and names them.
+    pub(super) fn retain(&self, is_known: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = named.iter().filter(|relay| !is_known(relay)).cloned().collect();
+        gone.iter().for_each(|relay| _ = named.remove(relay));
+        gone
     }
 }

@@ -2,10 +2,17 @@
 //!
 //! Announcements are written by anybody, so the number of series is bounded: the first [`MAX_RELAYS`] relays that are
 //! named have series of their own, all others share [`OTHER`]. Counters of the others add up there. Their gauges are left
-//! out: a state, or failures in a row, of many relays at once is no number. Every other label is a word of this program
-//! or the name of a strategy that the operator configured.
+//! out: a state, or failures in a row, of many relays at once is no number. A relay that is let go of gives its series back
+//! ([`Metrics::retain_relays`]). Every other label is a word of this program or the name of a strategy that the operator
+//! configured.
+//!
+//! `docs/metrics.md` tells operators of each; tests hold it, the dashboard and the alert rules against what is registered.
 
 mod labels;
+mod optional;
+mod registry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,13 +23,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
 
 use labels::{
     AttemptLabels, BatchLabels, BytesLabels, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel, RelayNames,
-    StrategyLabel, TierLabel,
+    StateLabel, StatusLabel, StrategyLabel, TierLabel, VersionLabel,
 };
 pub use labels::{AttemptResult, Direction, OTHER, Tier};
+use optional::OptionalGauge;
+pub use registry::{Described, Kind};
 
 /// How many relays have series of their own.
 pub const MAX_RELAYS: usize = 500;
@@ -39,7 +47,7 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    registry: Registry,
+    registered: registry::Registered,
     relays: RelayNames,
     relay_connected: Family<RelayLabel, Gauge>,
     relay_status: Family<RelayLabel, Gauge>,
@@ -50,6 +58,10 @@ struct Inner {
     relays_tracked: Gauge,
     relays_connected: Gauge,
     relays_dead: Gauge,
+    relays_by_status: Family<StatusLabel, Gauge>,
+    repositories: Gauge,
+    root_events: Gauge,
+    pending_batches: Gauge,
     batches: Family<BatchLabels, Counter>,
     batch_seconds: Family<StrategyLabel, Histogram, fn() -> Histogram>,
     events_received: Family<OutcomeLabel, Counter>,
@@ -60,11 +72,32 @@ struct Inner {
     /// Who hit which limit before, relays by their label: bounded as those are.
     limits_told: Mutex<HashSet<(&'static str, Arc<str>)>>,
     store_events: Gauge,
-    outbox_events: Gauge,
+    store_used: Gauge,
+    store_map: Gauge,
+    outbox_events: OptionalGauge,
+    own_up: OptionalGauge,
     own_connections: Gauge,
     own_received: Family<OutcomeLabel, Counter>,
     own_sent: Counter,
     store_commit_seconds: Histogram,
+    healthy: Gauge,
+    plugins: Family<StateLabel, Gauge>,
+    build_info: Family<VersionLabel, Gauge>,
+    resident_memory: OptionalGauge,
+    open_files: OptionalGauge,
+    max_files: OptionalGauge,
+    start_time: OptionalGauge,
+}
+
+/// What the system says of the process; `None` where it doesn't.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Bytes of memory that it takes up.
+    pub resident_bytes: Option<u64>,
+    /// Files that it has open.
+    pub open_files: Option<u64>,
+    /// Files that it may have open.
+    pub max_files: Option<u64>,
 }
 
 /// 50 ms to 27 min: from a reconciliation that finds nothing to a history of millions of events.
@@ -85,7 +118,7 @@ impl Metrics {
 
     fn with_max_relays(max: usize) -> Self {
         let mut all = Inner {
-            registry: Registry::default(),
+            registered: registry::Registered::default(),
             relays: RelayNames::new(max),
             relay_connected: Family::default(),
             relay_status: Family::default(),
@@ -96,6 +129,10 @@ impl Metrics {
             relays_tracked: Gauge::default(),
             relays_connected: Gauge::default(),
             relays_dead: Gauge::default(),
+            relays_by_status: Family::default(),
+            repositories: Gauge::default(),
+            root_events: Gauge::default(),
+            pending_batches: Gauge::default(),
             batches: Family::default(),
             batch_seconds: Family::new_with_constructor(batch_buckets),
             events_received: Family::default(),
@@ -105,11 +142,21 @@ impl Metrics {
             limit_hits: Family::default(),
             limits_told: Mutex::default(),
             store_events: Gauge::default(),
-            outbox_events: Gauge::default(),
+            store_used: Gauge::default(),
+            store_map: Gauge::default(),
+            outbox_events: OptionalGauge::default(),
+            own_up: OptionalGauge::default(),
             own_connections: Gauge::default(),
             own_received: Family::default(),
             own_sent: Counter::default(),
             store_commit_seconds: commit_buckets(),
+            healthy: Gauge::default(),
+            plugins: Family::default(),
+            build_info: Family::default(),
+            resident_memory: OptionalGauge::default(),
+            open_files: OptionalGauge::default(),
+            max_files: OptionalGauge::default(),
+            start_time: OptionalGauge::default(),
         };
         all.register();
         Self(Arc::new(all))
@@ -154,6 +201,37 @@ impl Metrics {
         self.0.relays_dead.set(clamped(dead));
     }
 
+    /// `grasp_sync_relays{status}`: how many relays are in the status of that name (SPEC §6).
+    pub fn relays_in_status(&self, status: &'static str, relays: u64) {
+        self.0.relays_by_status.get_or_create(&StatusLabel { status }).set(clamped(relays));
+    }
+
+    /// Lets go of everything that is labelled with a relay for which `is_known` doesn't hold, so that no state of a relay that
+    /// nobody looks at any more is shown, and others get its place.
+    pub fn retain_relays(&self, is_known: impl Fn(&str) -> bool) {
+        for relay in self.0.relays.retain(is_known) {
+            let label = RelayLabel { relay: relay.clone() };
+            let of_one = [&self.0.relay_connected, &self.0.relay_status, &self.0.relay_failures, &self.0.relay_memory];
+            of_one.iter().for_each(|family| _ = family.remove(&label));
+            for result in [AttemptResult::Success, AttemptResult::Failure] {
+                self.0.connection_attempts.remove(&AttemptLabels { relay: relay.clone(), result });
+            }
+            for direction in [Direction::Up, Direction::Down] {
+                self.0.bytes.remove(&BytesLabels { relay: relay.clone(), direction });
+            }
+            let mut told = self.0.limits_told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|(_, of)| *of != relay);
+        }
+    }
+
+    /// `grasp_sync_repositories`, `grasp_sync_root_events`, `grasp_sync_pending_batches`: what is followed, and what of it is
+    /// under way.
+    pub fn followed(&self, repositories: u64, root_events: u64, pending_batches: u64) {
+        self.0.repositories.set(clamped(repositories));
+        self.0.root_events.set(clamped(root_events));
+        self.0.pending_batches.set(clamped(pending_batches));
+    }
+
     /// `grasp_sync_batches_total{strategy,reason,outcome}` and `grasp_sync_batch_seconds{strategy}`: one batch has ended.
     /// `strategy` names all that carried it, joined by commas; empty where none did. `reason` and `outcome` are the words
     /// of the span `sync.batch`.
@@ -161,6 +239,12 @@ impl Metrics {
         let strategy = named(strategy);
         self.0.batches.get_or_create(&BatchLabels { strategy: strategy.clone(), reason, outcome }).inc();
         self.0.batch_seconds.get_or_create(&StrategyLabel { strategy }).observe(took.as_secs_f64());
+    }
+
+    /// `grasp_sync_batches_total{strategy,reason,outcome}`: one batch was given up for another. How long it took says nothing.
+    pub fn batch_superseded(&self, strategy: &str, reason: &'static str) {
+        let labels = BatchLabels { strategy: named(strategy), reason, outcome: "superseded" };
+        self.0.batches.get_or_create(&labels).inc();
     }
 
     /// `grasp_sync_events_received_total{outcome}`: what became of one event that a relay sent.
@@ -204,6 +288,11 @@ impl Metrics {
         self.0.outbox_events.set(clamped(count));
     }
 
+    /// `grasp_sync_own_relay_up`: whether the own relay can be used.
+    pub fn own_up(&self, is_up: bool) {
+        self.0.own_up.set(is_up.into());
+    }
+
     /// `grasp_sync_own_relay_connections`: clients of the embedded own relay.
     pub fn own_connections(&self, open: u64) {
         self.0.own_connections.set(clamped(open));
@@ -224,9 +313,49 @@ impl Metrics {
         self.0.store_events.set(clamped(count));
     }
 
+    /// `grasp_sync_store_used_bytes`, `grasp_sync_store_map_bytes`: what the store holds, and what it may at most.
+    pub fn store_size(&self, used: u64, map: u64) {
+        self.0.store_used.set(clamped(used));
+        self.0.store_map.set(clamped(map));
+    }
+
     /// `grasp_sync_store_commit_seconds`: one durable commit.
     pub fn store_commit(&self, took: Duration) {
         self.0.store_commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `grasp_sync_healthy`: whether the process can do its work, as `/healthz` says.
+    pub fn healthy(&self, is_healthy: bool) {
+        self.0.healthy.set(is_healthy.into());
+    }
+
+    /// `grasp_sync_plugins{state}`: strategies from shared libraries by what became of them.
+    pub fn plugins(&self, state: &'static str, plugins: u64) {
+        self.0.plugins.get_or_create(&StateLabel { state }).set(clamped(plugins));
+    }
+
+    /// `grasp_sync_build_info{version}` and `process_start_time_seconds`: what runs, and since when, unix seconds.
+    pub fn started(&self, version: &str, at: u64) {
+        self.0.build_info.get_or_create(&VersionLabel { version: version.to_owned() }).set(1);
+        self.0.start_time.set(clamped(at));
+    }
+
+    /// `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`.
+    pub fn process(&self, process: Process) {
+        let Process { resident_bytes, open_files, max_files } = process;
+        let all = &self.0;
+        let gauges =
+            [(&all.resident_memory, resident_bytes), (&all.open_files, open_files), (&all.max_files, max_files)];
+        for (gauge, value) in gauges {
+            if let Some(value) = value {
+                gauge.set(clamped(value));
+            }
+        }
+    }
+
+    /// Every metric that there can be, in the order of [`Metrics::encode`], whether it has a value by now or not.
+    pub fn described(&self) -> &[Described] {
+        self.0.registered.described()
     }
 
     /// All metrics as text, of the media type [`CONTENT_TYPE`].
@@ -235,7 +364,7 @@ impl Metrics {
     /// A value can't be formatted; none of those above is of that sort.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.0.registry)?;
+        prometheus_client::encoding::text::encode(&mut text, self.0.registered.registry())?;
         Ok(text)
     }
 
@@ -252,210 +381,10 @@ impl Default for Metrics {
     }
 }
 
-impl Inner {
-    /// Names everything. Where a counter's name ends in `_total`, the encoder adds that; the three gauges that end so carry
-    /// it in their name, as the dashboards of the field know them.
-    fn register(&mut self) {
-        let to = &mut self.registry;
-        to.register(
-            "ngit_sync_relay_connected",
-            "Connection and history of a relay: 0 disconnected, 1 connecting, 2 syncing, 3 connected, 4 degraded",
-            self.relay_connected.clone(),
-        );
-        to.register(
-            "ngit_sync_relay_status",
-            "Health of a relay: 1 healthy, 2 disconnected, 3 degraded, 4 dead, 5 rate limited",
-            self.relay_status.clone(),
-        );
-        to.register("ngit_sync_relay_failures", "Failures of a relay in a row", self.relay_failures.clone());
-        to.register(
-            "grasp_sync_relay_memory_bytes",
-            "What the connection to a relay holds of what that sent",
-            self.relay_memory.clone(),
-        );
-        to.register(
-            "ngit_sync_connection_attempts",
-            "Attempts to connect, by result",
-            self.connection_attempts.clone(),
-        );
-        to.register(
-            "ngit_sync_events_synced",
-            "Events that came from relays into the store",
-            self.events_synced.clone(),
-        );
-        to.register("ngit_sync_relays_tracked_total", "Relays that are known", self.relays_tracked.clone());
-        to.register(
-            "ngit_sync_relays_connected_total",
-            "Relays with an open connection",
-            self.relays_connected.clone(),
-        );
-        to.register("ngit_sync_relays_dead_total", "Relays given up but for a daily try", self.relays_dead.clone());
-        to.register("grasp_sync_batches", "Batches that ended", self.batches.clone());
-        to.register("grasp_sync_batch_seconds", "How long batches took", self.batch_seconds.clone());
-        to.register(
-            "grasp_sync_events_received",
-            "Events that relays sent, by what became of them",
-            self.events_received.clone(),
-        );
-        to.register("grasp_sync_bytes", "Bytes of messages to and from relays", self.bytes.clone());
-        to.register(
-            "grasp_sync_rejected_index_size",
-            "Rows of the rejected-events index",
-            self.rejected_index_size.clone(),
-        );
-        to.register("grasp_sync_fallbacks", "Sessions that passed to another strategy", self.fallbacks.clone());
-        to.register("grasp_sync_limit_hits", "Bounds that were hit, by key of [limits]", self.limit_hits.clone());
-        to.register("grasp_sync_store_events", "Events in the store", self.store_events.clone());
-        to.register("grasp_sync_outbox_events", "Events that wait for the own relay", self.outbox_events.clone());
-        to.register(
-            "grasp_sync_own_relay_connections",
-            "Clients of the embedded own relay",
-            self.own_connections.clone(),
-        );
-        to.register(
-            "grasp_sync_own_relay_received",
-            "Events published to the embedded own relay, by what became of them",
-            self.own_received.clone(),
-        );
-        to.register("grasp_sync_own_relay_sent", "Events that the embedded own relay has sent", self.own_sent.clone());
-        to.register(
-            "grasp_sync_store_commit_seconds",
-            "How long durable commits took",
-            self.store_commit_seconds.clone(),
-        );
-    }
-}
-
 fn named(strategy: &str) -> String {
     if strategy.is_empty() { NO_STRATEGY } else { strategy }.to_owned()
 }
 
 fn clamped(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Sets every metric once.
-    fn exercised(metrics: &Metrics) {
-        metrics.relay_status("wss://a.b", 3);
-        metrics.relay_health("wss://a.b", 1);
-        metrics.relay_failures("wss://a.b", 2);
-        metrics.relay_memory("wss://a.b", 4_096);
-        metrics.connection_attempt("wss://a.b", AttemptResult::Success);
-        metrics.events_synced(7);
-        metrics.relays(5, 4, 1);
-        metrics.batch_done("negentropy,req", "new_items", "confirmed", Duration::from_millis(200));
-        metrics.event_received("stored");
-        metrics.bytes("wss://a.b", Direction::Down, 100);
-        metrics.rejected_index(Tier::Hot, 9);
-        metrics.fallback("negentropy", "");
-        metrics.limit_hit("max_relays");
-        metrics.store_events(11);
-        metrics.store_commit(Duration::from_millis(3));
-    }
-
-    #[test]
-    fn every_name_of_the_contract_is_exposed_with_its_labels_and_type() {
-        let metrics = Metrics::new();
-        exercised(&metrics);
-        let text = metrics.encode().expect("encodes");
-        for line in [
-            r#"ngit_sync_relay_connected{relay="wss://a.b"} 3"#,
-            r#"ngit_sync_relay_status{relay="wss://a.b"} 1"#,
-            r#"ngit_sync_relay_failures{relay="wss://a.b"} 2"#,
-            r#"ngit_sync_connection_attempts_total{relay="wss://a.b",result="success"} 1"#,
-            "ngit_sync_events_synced_total 7",
-            "ngit_sync_relays_tracked_total 5",
-            "ngit_sync_relays_connected_total 4",
-            "ngit_sync_relays_dead_total 1",
-            r#"grasp_sync_batches_total{strategy="negentropy,req",reason="new_items",outcome="confirmed"} 1"#,
-            r#"grasp_sync_batch_seconds_count{strategy="negentropy,req"} 1"#,
-            r#"grasp_sync_batch_seconds_bucket{le="0.2",strategy="negentropy,req"} 1"#,
-            r#"grasp_sync_events_received_total{outcome="stored"} 1"#,
-            r#"grasp_sync_bytes_total{relay="wss://a.b",direction="down"} 100"#,
-            r#"grasp_sync_rejected_index_size{tier="hot"} 9"#,
-            r#"grasp_sync_fallbacks_total{from="negentropy",to="none"} 1"#,
-            r#"grasp_sync_limit_hits_total{limit="max_relays"} 1"#,
-            "grasp_sync_store_events 11",
-            "grasp_sync_store_commit_seconds_count 1",
-            "# TYPE ngit_sync_relays_tracked_total gauge",
-            "# TYPE grasp_sync_batches counter",
-            "# TYPE grasp_sync_store_commit_seconds histogram",
-        ] {
-            assert!(text.lines().any(|found| found == line), "`{line}` is missing in:\n{text}");
-        }
-        assert!(text.ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn clones_share_their_numbers_and_processes_do_not() {
-        let metrics = Metrics::new();
-        metrics.clone().events_synced(1);
-        assert!(metrics.encode().expect("encodes").contains("ngit_sync_events_synced_total 1\n"));
-        assert!(Metrics::new().encode().expect("encodes").contains("ngit_sync_events_synced_total 0\n"));
-    }
-
-    #[test]
-    fn past_the_bound_counters_share_a_label_and_gauges_are_left_out() {
-        let metrics = Metrics::with_max_relays(2);
-        for relay in ["wss://a", "wss://b", "wss://c", "wss://d", "wss://a"] {
-            metrics.relay_status(relay, 4);
-            metrics.bytes(relay, Direction::Up, 10);
-        }
-        let text = metrics.encode().expect("encodes");
-        let series = |name: &str| {
-            let mut lines: Vec<_> = text.lines().filter(|line| line.starts_with(name)).collect();
-            lines.sort_unstable();
-            lines
-        };
-        assert_eq!(
-            series("grasp_sync_bytes_total"),
-            [
-                r#"grasp_sync_bytes_total{relay="other",direction="up"} 20"#,
-                r#"grasp_sync_bytes_total{relay="wss://a",direction="up"} 20"#,
-                r#"grasp_sync_bytes_total{relay="wss://b",direction="up"} 10"#,
-            ]
-        );
-        assert_eq!(
-            series("ngit_sync_relay_connected"),
-            [r#"ngit_sync_relay_connected{relay="wss://a"} 4"#, r#"ngit_sync_relay_connected{relay="wss://b"} 4"#]
-        );
-    }
-
-    #[test]
-    fn the_bound_is_five_hundred_relays() {
-        let metrics = Metrics::new();
-        for number in 0..2_000 {
-            metrics.connection_attempt(&format!("wss://{number}.example"), AttemptResult::Failure);
-        }
-        let text = metrics.encode().expect("encodes");
-        let series = text.lines().filter(|line| line.starts_with("ngit_sync_connection_attempts_total")).count();
-        assert_eq!(series, 501);
-        assert!(text.contains(r#"{relay="other",result="failure"} 1500"#));
-    }
-
-    #[test]
-    fn a_limit_is_news_once_for_each_relay() {
-        let metrics = Metrics::with_max_relays(2);
-        let hits = ["wss://a", "wss://a", "wss://b", "wss://c", "wss://d"]
-            .map(|relay| metrics.relay_limit_hit(relay, "max_tags"));
-        assert_eq!(hits, [true, false, true, true, false], "the last two share a label");
-        assert!(metrics.relay_limit_hit("wss://a", "max_future"));
-        assert!(metrics.encode().expect("encodes").contains("grasp_sync_limit_hits_total{limit=\"max_tags\"} 5\n"));
-    }
-
-    #[test]
-    fn hostile_label_values_are_escaped() {
-        let metrics = Metrics::new();
-        metrics.relay_status("wss://a\"} 1\nforged{x=\"\\", 3);
-        let text = metrics.encode().expect("encodes");
-        assert!(
-            text.contains(r#"ngit_sync_relay_connected{relay="wss://a\"} 1\nforged{x=\"\\"} 3"#),
-            "the value must stay within its quotes:\n{text}"
-        );
-        assert!(!text.lines().any(|line| line.starts_with("forged")));
-    }
 }
