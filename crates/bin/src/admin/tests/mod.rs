@@ -1,5 +1,6 @@
 //! The admin endpoint as a client sees it, over real sockets on loopback.
 
+mod browser;
 mod page;
 mod streams;
 
