@@ -11,7 +11,8 @@ use std::fmt::{self, Display};
 
 use sync_core::manager::{OwnRelayReport, StatusReport};
 
-use text::{Escaped, counted, grouped, moment, words};
+use crate::output::moment;
+use text::{Escaped, counted, grouped, words};
 
 /// What the page may do (Content-Security-Policy): run, look and ask what comes from here; nothing in a line of its own.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

@@ -46,7 +46,7 @@
       relay.url,
       [relay.status, tone(relay.status)],
       [relay.health, tone(relay.health)],
-      relay.strategy,
+      relay.strategy.replaceAll(',', ', '),
       items(relay) + coverage,
       grouped(relay.events_stored),
       relay.last_connected === null ? 'never' : moment(relay.last_connected),
@@ -71,7 +71,7 @@
     grouped(incident.count),
   ];
   const pluginCells = (plugin) => [
-    plugin.name ?? '',
+    plugin.name ?? 'unnamed',
     plugin.version ?? '',
     [plugin.state, tone(plugin.state)],
     plugin.file,

@@ -5,7 +5,8 @@ use std::fmt::{self, Display};
 use sync_core::manager::{BatchProgress, Incident, PluginReport, PluginState, RelayReport};
 use sync_core::model::{ConnectionStatus, FilterCoverage, HealthState};
 
-use super::text::{Escaped, counted, grouped, moment, words};
+use super::text::{Escaped, counted, grouped, words};
+use crate::output::moment;
 
 /// A table of the page.
 pub(super) struct Table {
@@ -27,10 +28,10 @@ pub(super) const RELAYS: Table = Table {
         ("Relay", "name"),
         ("Status", "fixed"),
         ("Health", "fixed"),
-        ("Strategy", ""),
-        ("Coverage", ""),
+        ("Strategy", "text"),
+        ("Coverage", "text"),
         ("Events stored", "number"),
-        ("Last connected", "fixed"),
+        ("Last connected", "moment"),
         ("Reason", "words"),
     ],
 };
@@ -40,25 +41,25 @@ pub(super) const BATCHES: Table = Table {
     none: "None.",
     columns: &[
         ("Relay", "name"),
-        ("Why", ""),
-        ("Layer", ""),
-        ("Strategy", ""),
+        ("Why", "text"),
+        ("Layer", "text"),
+        ("Strategy", "text"),
         ("Progress", BAR),
-        ("Confirms", ""),
-        ("Since", "fixed"),
+        ("Confirms", "text"),
+        ("Since", "moment"),
     ],
 };
 
 pub(super) const INCIDENTS: Table = Table {
     id: "incidents",
     none: "None since the start.",
-    columns: &[("Relay", "name"), ("When", "fixed"), ("What", ""), ("Reason", "words"), ("Times", "number")],
+    columns: &[("Relay", "name"), ("When", "moment"), ("What", "text"), ("Reason", "words"), ("Times", "number")],
 };
 
 pub(super) const PLUGINS: Table = Table {
     id: "plugins",
     none: "None.",
-    columns: &[("Name", "name"), ("Version", ""), ("State", "fixed"), ("File", ""), ("Reason", "words")],
+    columns: &[("Name", "name"), ("Version", "text"), ("State", "fixed"), ("File", "words"), ("Reason", "words")],
 };
 
 /// What stands in a cell.
@@ -140,7 +141,7 @@ pub(super) fn relay(relay: &RelayReport) -> Vec<Cell> {
         relay.url.as_str().into(),
         Cell::toned(relay.status.to_string(), tone_of_status(relay.status)),
         Cell::toned(relay.health.to_string(), tone_of_health(relay.health)),
-        relay.strategy.as_str().into(),
+        relay.strategy.replace(',', ", ").into(),
         coverage.into(),
         grouped(relay.events_stored).into(),
         relay.last_connected.map_or_else(|| "never".to_owned(), moment).into(),
@@ -182,7 +183,7 @@ pub(super) fn incident(incident: &Incident) -> Vec<Cell> {
 pub(super) fn plugin(plugin: &PluginReport) -> Vec<Cell> {
     let tone = if plugin.state == PluginState::Loaded { "good" } else { "bad" };
     vec![
-        plugin.name.as_deref().unwrap_or_default().into(),
+        plugin.name.as_deref().unwrap_or("unnamed").into(),
         plugin.version.as_deref().unwrap_or_default().into(),
         Cell::toned(plugin.state.as_str(), tone),
         plugin.file.as_str().into(),

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display, Write};
 
-use jiff::Timestamp;
-
 use crate::output::fit;
 
 /// Characters of a stranger's reason that are shown.
@@ -46,12 +44,6 @@ pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
-/// `2026-01-31 12:00:00`, in UTC; a second that no calendar has is shown as its number.
-pub(super) fn moment(second: u64) -> String {
-    let time = i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok());
-    time.map_or_else(|| second.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
-}
-
 /// As much of a stranger's reason as is shown.
 pub(super) fn words(text: &str) -> String {
     fit(text, MAX_WORDS)
@@ -78,11 +70,5 @@ mod tests {
     fn numbers_are_grouped_by_thousands() {
         let shown: Vec<_> = [0, 999, 1_000, 123_456, 1_234_567, u64::MAX].map(grouped).into();
         assert_eq!(shown, ["0", "999", "1,000", "123,456", "1,234,567", "18,446,744,073,709,551,615"]);
-    }
-
-    #[test]
-    fn moments_are_in_utc_and_never_fail() {
-        assert_eq!(moment(1_700_000_000), "2023-11-14 22:13:20");
-        assert_eq!(moment(u64::MAX), u64::MAX.to_string());
     }
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use sync_core::manager::OwnRelayReport;
 use testkit::browser::{Browser, Screen};
 
 use super::page::{HOSTILE, report_with};
@@ -145,6 +146,30 @@ async fn without_javascript_the_page_says_the_same() {
 async fn the_page_fits_phones_and_desks_in_both_colours() {
     let mut report = report_with("blocked: 3 ids are not served (filter {\"kinds\":[30617]}, second 1700000000)");
     report.trouble.clear();
+    report.own_relay = Some(OwnRelayReport {
+        embedded: true,
+        url: "ws://127.0.0.1:7447".to_owned(),
+        up: true,
+        reason: String::new(),
+        held: 0,
+    });
+    report.totals = Totals {
+        relays: 5,
+        connected: 4,
+        complete: 2,
+        degraded: 1,
+        dead: 1,
+        repos: 1_204,
+        root_events: 18_377,
+        pending_batches: 1,
+        store_events: 1_482_909,
+    };
+    report.plugins[0].name = Some("window".to_owned());
+    report.plugins[0].version = Some("1.0.0".to_owned());
+    report.plugins[0].file = "/usr/lib/grasp-sync/libstrategy_window.so".to_owned();
+    report.plugins[0].reason.clear();
+    report.plugins[1].file = "/usr/lib/grasp-sync/libbroken.so".to_owned();
+    report.plugins[1].reason = "no symbol `grasp_strategy`".to_owned();
     let seconds = 0..StatusReport::MAX_SECONDS as u64;
     report.events_per_second = seconds.map(|second| (second * 37 % 101) * (second / 10 % 4)).collect();
     report.relays[1].strategy = "negentropy,req".to_owned();
