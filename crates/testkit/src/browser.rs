@@ -82,7 +82,8 @@ impl Browser {
         let mut child = command.spawn().map_err(failed)?;
         let mut said = child.stdout.take().map(BufReader::new);
         let port = said.as_mut().and_then(port_of);
-        let mut started = Self { driver: child, wire: Wire::new(port.unwrap_or(0)), session: String::new(), _said: said };
+        let mut started =
+            Self { driver: child, wire: Wire::new(port.unwrap_or(0)), session: String::new(), _said: said };
         if port.is_none() {
             return Err(BrowserError::Protocol("it doesn't say on which port it listens".to_owned()));
         }

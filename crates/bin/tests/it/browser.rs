@@ -42,7 +42,8 @@ fn the_page_of_a_daemon_follows_its_relays() {
     let file = "document.getElementById('plugins-rows').textContent.includes(\"/nonexistent/<img src=x\")";
     browser.wait(file).expect("the plugin's file, as text");
     browser.wait("document.getElementById('rate-words').textContent !== ''").expect("the rate");
-    let pictures = PathBuf::from(std::env::var_os("E2E_PICTURES").expect("E2E_PICTURES names a folder: cargo xtask e2e"));
+    let pictures =
+        PathBuf::from(std::env::var_os("E2E_PICTURES").expect("E2E_PICTURES names a folder: cargo xtask e2e"));
     browser.picture(&pictures.join("daemon.png")).expect("a picture");
 
     net.runtime.block_on(net.relays[0].stop());

@@ -185,7 +185,11 @@ fn a_daemon_is_followed_to_its_end() {
     // The relay that doesn't answer is an incident, and counted.
     let line = watcher.line(|line| read(line)["incidents"][0]["count"].as_u64() >= Some(2));
     let incident = &read(&line)["incidents"][0];
-    assert_eq!((&incident["kind"], &incident["relay"]), (&"connect_failed".into(), &"ws://127.0.0.1:1".into()), "{line}");
+    assert_eq!(
+        (&incident["kind"], &incident["relay"]),
+        (&"connect_failed".into(), &"ws://127.0.0.1:1".into()),
+        "{line}"
+    );
     assert_eq!(daemon.stop().status.code(), Some(0));
     watcher.said("waiting for the daemon");
     assert_eq!(watcher.signal("INT").code(), Some(0));

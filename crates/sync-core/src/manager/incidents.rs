@@ -152,8 +152,8 @@ impl Incidents {
             LinkNotice::RateLimited { text } => {
                 self.note(at, relay, IncidentKind::RateLimited, String::new(), text);
             }
-            LinkNotice::LiveRefused { key, text } => {
-                self.note(at, relay, IncidentKind::LiveRefused, key.to_string(), text);
+            LinkNotice::LiveRefused { text, .. } => {
+                self.note(at, relay, IncidentKind::LiveRefused, String::new(), text);
             }
             LinkNotice::AuthRefused { text } => {
                 self.note(at, relay, IncidentKind::AuthRefused, String::new(), text);
@@ -165,7 +165,9 @@ impl Incidents {
     /// Takes note of an incident.
     pub(super) fn note(&mut self, at: u64, relay: &RelayUrl, kind: IncidentKind, subject: String, reason: &str) {
         let mut new = Incident { at, relay: relay.clone(), kind, subject, reason: cut(reason), count: 1 };
-        if let Some(old) = self.entries.iter().position(|known| known.is_same(&new)).and_then(|i| self.entries.remove(i)) {
+        if let Some(old) =
+            self.entries.iter().position(|known| known.is_same(&new)).and_then(|i| self.entries.remove(i))
+        {
             new.count = old.count.saturating_add(1);
         }
         self.entries.push_back(new);

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn base64_is_read_as_the_rfc_has_it() {
-        let cases = [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmFy", "foobar")];
+        let cases =
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmFy", "foobar")];
         for (text, bytes) in cases {
             assert_eq!(from_base64(text).as_deref(), Some(bytes.as_bytes()), "{text}");
         }

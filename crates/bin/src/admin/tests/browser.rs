@@ -59,7 +59,11 @@ async fn changes_are_seen_without_loading_the_page_again() {
     let endpoint = Endpoint::start(vec![steady.clone(), connecting]).await;
     let browser = live(&endpoint);
     browser.value("window.stays = true").expect("a mark that a load would wipe");
-    let row = |url: &str| format!("Array.from(document.querySelectorAll('#relays-rows tr')).find((row) => row.cells[0].textContent === '{url}')");
+    let row = |url: &str| {
+        format!(
+            "Array.from(document.querySelectorAll('#relays-rows tr')).find((row) => row.cells[0].textContent === '{url}')"
+        )
+    };
 
     for (status, reason) in [
         (ConnectionStatus::Syncing, "historic sync in progress"),
@@ -178,7 +182,11 @@ async fn the_page_fits_phones_and_desks_in_both_colours() {
     report.incidents[0].subject = "negentropy → req".to_owned();
     report.incidents[1].subject = "initial_connect".to_owned();
     report.incidents[1].reason = "x".repeat(400);
-    report.relays.push(relay(&format!("wss://{}.onion/{}", "a".repeat(60), "b".repeat(200)), ConnectionStatus::Connected, ""));
+    report.relays.push(relay(
+        &format!("wss://{}.onion/{}", "a".repeat(60), "b".repeat(200)),
+        ConnectionStatus::Connected,
+        "",
+    ));
     let endpoint = Endpoint::start_with(report).await;
     let browser = live(&endpoint);
     for (name, screen) in [("phone", PHONE), ("desktop", DESK)] {

@@ -73,7 +73,10 @@ pub(super) fn report_with(word: &str) -> StatusReport {
             repos: 1,
             root_events: 40,
         }],
-        incidents: vec![incident(1_700_000_050, IncidentKind::Fallback), incident(1_700_000_040, IncidentKind::BatchFailed)],
+        incidents: vec![
+            incident(1_700_000_050, IncidentKind::Fallback),
+            incident(1_700_000_040, IncidentKind::BatchFailed),
+        ],
         ..(*report(relays)).clone()
     }
 }
@@ -124,7 +127,10 @@ fn everything_is_there_without_scripts() {
 #[test]
 fn a_page_with_nothing_to_show_says_so() {
     let page = render(&StatusReport::default());
-    assert!(page.contains("id=\"relays-none\">No relay is known.") && page.contains("id=\"relays-table\" hidden"), "{page}");
+    assert!(
+        page.contains("id=\"relays-none\">No relay is known.") && page.contains("id=\"relays-table\" hidden"),
+        "{page}"
+    );
     assert!(page.contains("id=\"trouble\" role=\"alert\" hidden") && page.contains("id=\"plugins\" hidden"), "{page}");
 }
 
@@ -168,10 +174,14 @@ async fn what_the_page_needs_comes_from_here_with_its_media_type() {
     assert_eq!(named, ["/page.js", "/icon.svg", "/page.css", "/status", "/events", "/metrics", "/healthz"]);
     for (path, media_type, text) in ASSETS {
         let (header, body) = endpoint.get(path).await;
-        assert!(header.starts_with("http/1.1 200") && header.contains(&format!("content-type: {media_type}")), "{header}");
+        assert!(
+            header.starts_with("http/1.1 200") && header.contains(&format!("content-type: {media_type}")),
+            "{header}"
+        );
         assert_eq!(body, text);
         // A way by which text would become markup, or code, or by which another host would be asked.
-        for word in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "url(", "@import", "//cdn"] {
+        for word in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "url(", "@import", "//cdn"]
+        {
             assert!(!text.contains(word), "{path}: {word}");
         }
     }

@@ -63,7 +63,8 @@ pub(super) fn put(out: &mut String, indent: usize, text: &str) {
     for line in 0..MAX_LINES {
         let indent = if line == 0 { indent } else { indent + 2 };
         let room = WIDTH.saturating_sub(indent);
-        let (this, next) = if width(rest) <= room { (rest.to_owned(), "") } else { split(rest, room, line + 1 == MAX_LINES) };
+        let (this, next) =
+            if width(rest) <= room { (rest.to_owned(), "") } else { split(rest, room, line + 1 == MAX_LINES) };
         out.push_str(&" ".repeat(indent));
         out.push_str(this.trim_end());
         out.push('\n');
@@ -118,12 +119,17 @@ mod tests {
         let lines: Vec<_> = out.lines().collect();
         assert_eq!(lines.len(), MAX_LINES);
         assert!(lines.iter().all(|line| width(line) <= WIDTH) && lines[3].ends_with('…'), "{out}");
-        assert!(lines[0].starts_with("  word") && lines[0].ends_with("word") && lines[1].starts_with("    word"), "{out}");
+        assert!(
+            lines[0].starts_with("  word") && lines[0].ends_with("word") && lines[1].starts_with("    word"),
+            "{out}"
+        );
     }
 
     #[test]
     fn no_text_is_wider_than_the_screen() {
-        for text in ["x".repeat(1_000), "漢".repeat(1_000), "e\u{301}".repeat(1_000), "\u{1b}[2J\n".repeat(99), " ".repeat(999)] {
+        for text in
+            ["x".repeat(1_000), "漢".repeat(1_000), "e\u{301}".repeat(1_000), "\u{1b}[2J\n".repeat(99), " ".repeat(999)]
+        {
             let mut out = String::new();
             put(&mut out, 2, &text);
             assert!(out.lines().all(|line| width(line) <= WIDTH) && out.lines().count() <= MAX_LINES, "{out}");

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use sync_core::manager::{BatchProgress, Incident, OwnRelayReport, PluginReport, PluginState, RelayReport, StatusReport};
+use sync_core::manager::{
+    BatchProgress, Incident, OwnRelayReport, PluginReport, PluginState, RelayReport, StatusReport,
+};
 use sync_core::model::{ConnectionStatus, FilterCoverage, HealthState};
 
 use super::columns::{fit, number, padded, put};
@@ -295,7 +297,13 @@ mod tests {
 
     #[test]
     fn the_table_fits_eighty_columns_whatever_stands_in_it() {
-        for word in ["x".repeat(5_000), "two words ".repeat(500), "漢字".repeat(500), "e\u{301}".repeat(500), "\u{9b}2J".repeat(99)] {
+        for word in [
+            "x".repeat(5_000),
+            "two words ".repeat(500),
+            "漢字".repeat(500),
+            "e\u{301}".repeat(500),
+            "\u{9b}2J".repeat(99),
+        ] {
             let text = Painter { colours: false }.table(&report_with(&word));
             assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
             assert!(text.lines().count() < 80, "{text}");
