@@ -12,7 +12,6 @@ use crate::one_repo::repo;
 const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
 
 #[test]
-#[ignore = "needs Chromium; cargo xtask e2e"]
 fn the_page_of_a_daemon_follows_its_relays() {
     let mut net = Net::of([Vec::new()]);
     net.add(RelayOptions::default()).set_faults(|faults| faults.refuse_req = Some(format!("blocked: {HOSTILE}")));

@@ -1,5 +1,6 @@
 //! The program from its command line, and `import` and `export` over a store in memory.
 
+#[cfg(feature = "e2e")]
 mod browser;
 mod command_line;
 mod config_errors;

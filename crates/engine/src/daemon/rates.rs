@@ -25,10 +25,11 @@ impl Rates {
         // Half a second early is the timer's jitter; what came in less than that belongs to the next second.
         let passed = now.saturating_sub(self.upto).saturating_add(500) / 1_000;
         if passed > 0 {
-            let new = total.saturating_sub(self.counted);
-            let (each, rest) = (new / passed, new % passed);
-            for second in 0..passed.min(StatusReport::MAX_SECONDS as u64) {
-                self.seconds.push_back(each + u64::from(second < rest));
+            let mut left = total.saturating_sub(self.counted);
+            for seconds in (1..=passed).rev().take(StatusReport::MAX_SECONDS) {
+                let share = left.div_ceil(seconds);
+                self.seconds.push_back(share);
+                left -= share;
             }
             self.counted = total;
             self.upto = self.upto.saturating_add(passed * 1_000);

@@ -51,7 +51,6 @@ fn assert_silent(browser: &Browser) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium; cargo xtask e2e"]
 async fn changes_are_seen_without_loading_the_page_again() {
     let steady = relay("wss://a.example", ConnectionStatus::Connected, "");
     let moving = |status, reason| relay("wss://c.example", status, reason);
@@ -94,7 +93,6 @@ async fn changes_are_seen_without_loading_the_page_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium; cargo xtask e2e"]
 async fn what_strangers_wrote_is_text_and_runs_nothing() {
     let endpoint = Endpoint::start(vec![]).await;
     let browser = live(&endpoint);
@@ -125,7 +123,6 @@ async fn what_strangers_wrote_is_text_and_runs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium; cargo xtask e2e"]
 async fn without_javascript_the_page_says_the_same() {
     let report = report_with("3 ids are not served");
     let endpoint = Endpoint::start_with(report).await;
@@ -146,7 +143,6 @@ async fn without_javascript_the_page_says_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Chromium; cargo xtask e2e"]
 async fn the_page_fits_phones_and_desks_in_both_colours() {
     let mut report = report_with("blocked: 3 ids are not served (filter {\"kinds\":[30617]}, second 1700000000)");
     report.trouble.clear();

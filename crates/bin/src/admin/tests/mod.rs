@@ -1,5 +1,6 @@
 //! The admin endpoint as a client sees it, over real sockets on loopback.
 
+#[cfg(feature = "e2e")]
 mod browser;
 mod page;
 mod streams;
