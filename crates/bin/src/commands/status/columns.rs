@@ -9,6 +9,8 @@ use crate::output::plain;
 
 /// How wide everything is at most.
 pub(super) const WIDTH: usize = 80;
+/// How far lines that follow the first may be indented.
+const LATER_INDENT: usize = 4;
 /// Lines that one text takes at most; the rest is in `--json`.
 const MAX_LINES: usize = 4;
 
@@ -63,8 +65,13 @@ pub(super) fn put(out: &mut String, indent: usize, text: &str) {
     for line in 0..MAX_LINES {
         let indent = if line == 0 { indent } else { indent + 2 };
         let room = WIDTH.saturating_sub(indent);
-        let (this, next) =
-            if width(rest) <= room { (rest.to_owned(), "") } else { split(rest, room, line + 1 == MAX_LINES) };
+        let (this, next) = if width(rest) <= room {
+            (rest.to_owned(), "")
+        } else if line + 1 == MAX_LINES {
+            (fit(rest, room), "")
+        } else {
+            split(rest, room)
+        };
         out.push_str(&" ".repeat(indent));
         out.push_str(this.trim_end());
         out.push('\n');
@@ -75,11 +82,8 @@ pub(super) fn put(out: &mut String, indent: usize, text: &str) {
     }
 }
 
-/// What of `text` goes on a line, preferably up to a space, and what is left; nothing is left of the last line.
-fn split(text: &str, room: usize, last: bool) -> (String, &str) {
-    if last {
-        return (fit(text, room), "");
-    }
+/// What of `text` goes on a line, up to a space where what follows that has room on a line of its own, and what is left.
+fn split(text: &str, room: usize) -> (String, &str) {
     let mut left = room;
     let mut end = 0;
     for (at, c) in text.char_indices() {
@@ -89,9 +93,12 @@ fn split(text: &str, room: usize, last: bool) -> (String, &str) {
         left -= width_of(c);
         end = at + c.len_utf8();
     }
-    // A word that is most of a line is broken within.
-    let space = text[..end].rfind(' ').filter(|space| *space > end / 2);
-    let end = space.map_or(end, |space| space + 1);
+    // An id, say, is kept whole, a word without end is broken.
+    let has_room = |space: &usize| {
+        let word = text[space + 1..].split(' ').next().unwrap_or_default();
+        !text[..*space].trim().is_empty() && width(word) + LATER_INDENT <= WIDTH
+    };
+    let end = text[..end].rfind(' ').filter(has_room).map_or(end, |space| space + 1);
     (text[..end].to_owned(), text[end..].trim_start())
 }
 
@@ -123,6 +130,16 @@ mod tests {
             lines[0].starts_with("  word") && lines[0].ends_with("word") && lines[1].starts_with("    word"),
             "{out}"
         );
+    }
+
+    #[test]
+    fn words_that_fit_a_line_are_kept_whole() {
+        let mut out = String::new();
+        let id = "0123456789abcdef".repeat(4);
+        put(&mut out, 2, &format!("1 offered events aren't served, {id} among them {}", "x".repeat(100)));
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines[1].trim(), format!("{id} among them"), "{out}");
+        assert!(lines[2].starts_with("    xxx") && lines[3].ends_with('x'), "{out}");
     }
 
     #[test]

@@ -352,6 +352,6 @@ mod tests {
         report.incidents[0] = Incident { at: 1_700_000_000, count: 2, ..report.incidents[0].clone() };
         let text = Painter { colours: false }.table(&report);
         assert!(text.contains("BATCHES IN FLIGHT\n") && text.contains("… and 2 more\n"), "{text}");
-        assert!(text.contains("2023-11-14 22:13:20 aaa") && text.contains("… and 3 more\n"), "{text}");
+        assert!(text.contains("2023-11-14 22:13:20\n  aaa") && text.contains("… and 3 more\n"), "{text}");
     }
 }
