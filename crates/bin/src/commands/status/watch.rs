@@ -200,12 +200,13 @@ fn frame(away: &str, table: &str, height: usize) -> String {
     let (shown, more) = if lines.len() <= room { (lines.len(), 0) } else { (room - 1, lines.len() - room + 1) };
     let mut frame = "\u{1b}[H".to_owned();
     for line in &lines[..shown] {
+        // What stood there goes first: after a line as wide as the terminal its last character would go.
+        frame.push_str("\u{1b}[K");
         frame.push_str(line);
-        // To the end of the line, which may have been longer before.
-        frame.push_str("\u{1b}[K\n");
+        frame.push('\n');
     }
     if more > 0 {
-        frame.push_str(&format!("… and {more} more lines\u{1b}[K\n"));
+        frame.push_str(&format!("\u{1b}[K… and {more} more lines\n"));
     }
     frame.push_str("\u{1b}[J");
     frame
@@ -252,7 +253,10 @@ mod tests {
         assert_eq!(whole.matches('\n').count(), 100);
         let cut = frame("gone", &table, 24);
         assert_eq!(cut.matches('\n').count(), 23, "{cut}");
-        assert!(cut.starts_with("\u{1b}[Hgone\u{1b}[K\nline 0") && cut.contains("… and 79 more lines"), "{cut}");
+        assert!(
+            cut.starts_with("\u{1b}[H\u{1b}[Kgone\n\u{1b}[Kline 0\n") && cut.contains("… and 79 more lines"),
+            "{cut}"
+        );
     }
 
     #[test]
