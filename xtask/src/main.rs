@@ -5,6 +5,7 @@
 mod bench;
 mod contrib;
 mod dist;
+mod e2e;
 mod fuzz;
 mod interop;
 mod new_strategy;
@@ -41,6 +42,12 @@ enum Chore {
     },
     /// Measurements of the release build, as a table with the machine they were made on
     Bench(bench::Options),
+    /// The status page in a real browser, headless Chromium, with pictures of it in target/e2e
+    E2e {
+        /// Where Chromium isn't installed, say so and succeed
+        #[arg(long)]
+        if_installed: bool,
+    },
     /// Tests against relays and clients that others wrote, in a workspace of their own
     Interop {
         /// Handed to the test binary, such as a part of a test's name
@@ -112,6 +119,7 @@ fn main() -> ExitCode {
             Cargo::new(["run", "--release", "--locked", "--bin", "grasp-sync", "--", "demo"]).args(args).run()
         }
         Chore::Bench(options) => bench::run(&options),
+        Chore::E2e { if_installed } => e2e::run(if_installed),
         Chore::Interop { args } => interop::run(&args),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Chore::NewStrategy { name, path } => new_strategy::run(&name, path.as_deref()),

@@ -43,7 +43,8 @@ fn asan() -> Result<(), Failure> {
     command.args(["+nightly", "test", "--locked", "--package", "strategy-abi", "--package", "strategy-host"]);
     // By variables: the tests build libraries, which must be built the same way. With a target, build scripts and macros are left out.
     command.env("CARGO_BUILD_TARGET", TARGET).env("CARGO_TARGET_DIR", target_directory()?.join("asan"));
-    command.env("RUSTFLAGS", "-Zsanitizer=address");
+    // What libraries call of its runtime is in the program.
+    command.env("RUSTFLAGS", "-Zsanitizer=address -Clink-arg=-rdynamic");
     // Threads that were abandoned, and libraries that stay loaded, are no leaks.
     command.env("ASAN_OPTIONS", "detect_leaks=0").current_dir(root());
     run(&mut command)

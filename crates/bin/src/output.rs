@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 
 use crate::exit::CliError;
 
@@ -48,6 +49,32 @@ pub fn fit(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// `2026-01-31 12:00:00`, in UTC; a second that no calendar has is shown as its number.
+pub fn moment(second: u64) -> String {
+    let time = i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok());
+    time.map_or_else(|| second.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// Whether stdout is a terminal that is to show colours: `NO_COLOR` forbids them, and a dumb terminal has none.
+pub fn stdout_takes_colours() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A JSON document from outside in a form that can't move a terminal's cursor: what [`plain`] escapes, as JSON does it.
+pub fn plain_json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Others than these three stand within strings alone, or it is no JSON.
+        if !matches!(c, '\n' | '\r' | '\t') && (c.is_control() || is_direction_mark(c)) {
+            let _ = write!(plain, "\\u{:04x}", u32::from(c));
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
 /// A bar of `bytes` (or a spinner where the length isn't known) on stderr, hidden where that is no terminal or `quiet`.
 pub fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
     let target = if quiet || !io::stderr().is_terminal() {
@@ -84,5 +111,20 @@ mod tests {
     fn what_is_cut_is_marked() {
         assert_eq!(fit("relay", 5), "relay");
         assert_eq!(fit("relays", 5), "rela…");
+    }
+
+    #[test]
+    fn moments_are_in_utc_and_never_fail() {
+        assert_eq!(moment(1_700_000_000), "2023-11-14 22:13:20");
+        assert_eq!(moment(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_document_is_the_same_but_for_what_a_terminal_would_obey() {
+        let text = "{\n\t\"a\": \"\u{9b}2J\u{7f}\u{202e}grün\"}";
+        let plain = plain_json(text);
+        assert_eq!(plain, "{\n\t\"a\": \"\\u009b2J\\u007f\\u202egrün\"}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&plain), read(text));
     }
 }

@@ -134,7 +134,7 @@ mod tests {
             filters: Vec::new(),
             items: PendingItems::default(),
             caused_by: None,
-            strategies: None,
+            reads: false,
             run_since: None,
         };
         traces.begin(&relay, &request);

@@ -1,5 +1,6 @@
-//! Scripted relays, generated worlds, an in-memory store and a simulator, for tests and for the demo.
+//! Scripted relays, generated worlds, an in-memory store and a simulator, a browser to look at pages with, for tests and for the demo.
 
+pub mod browser;
 pub mod conformance;
 pub mod history;
 pub mod plugins;

@@ -2,12 +2,13 @@
 //!
 //! It shows what others publish and decides nothing: reports and health come through watches, so that a slow reader sees
 //! the latest state and holds up nobody. What a request may cost is bounded: [`server`] bounds connections, headers and
-//! time; bodies are never read; [`events`] bounds the streams. There is no authentication: it belongs on a loopback address.
+//! time; bodies are never read; [`events`] bounds the streams, [`stall`] drops who doesn't read. There is no authentication: it belongs on a loopback address.
 
 mod events;
 mod page;
 mod routes;
 mod server;
+mod stall;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Json, Response};
@@ -19,20 +22,22 @@ use crate::process;
 
 pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
     let streams = Streams::new(state.status.clone(), shutdown);
-    Router::new()
+    let mut router = Router::new()
         .route("/", get(index))
         .route("/status", get(status))
         .route("/healthz", get(healthz))
         .route("/metrics", get(encoded_metrics))
         .with_state(state)
-        .route("/events", get(events::events).with_state(streams))
-        .layer(map_response(careful))
+        .route("/events", get(events::events).with_state(streams));
+    for (path, media_type, text) in page::ASSETS {
+        router = router.route(path, get(move || async move { ([(CONTENT_TYPE, media_type)], text) }));
+    }
+    router.layer(map_response(careful))
 }
 
 async fn index(State(state): State<AdminState>) -> Html<String> {
     let report = state.status.borrow().clone();
-    let health = state.health.borrow().clone();
-    Html(page::render(&report, &health))
+    Html(page::render(&report))
 }
 
 async fn status(State(state): State<AdminState>) -> Json<Arc<StatusReport>> {
@@ -58,14 +63,19 @@ async fn encoded_metrics(State(state): State<AdminState>) -> Response {
     }
 }
 
-/// What is shown is as old as its request, and carries words of strangers: nothing is kept, guessed at, or run.
+/// What is shown is as old as its request, and carries words of strangers: nothing is kept, guessed at, run, framed, or told
+/// to whoever a link leads to.
 async fn careful(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-    );
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, page::POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }

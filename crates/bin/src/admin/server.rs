@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::stall::Impatient;
 use super::{AdminState, routes};
 
 /// Connections at a time.
@@ -125,7 +126,7 @@ async fn connection(stream: TcpStream, app: Router, shutdown: CancellationToken)
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MAX_HEADER)
             .max_headers(MAX_HEADER_LINES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Impatient::new(stream)), service)
     );
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

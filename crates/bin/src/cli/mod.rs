@@ -279,6 +279,9 @@ pub struct StatusArgs {
     /// The whole document as JSON
     #[arg(long)]
     pub json: bool,
+    /// Show it anew with each change, until interrupted; with --json one document a line
+    #[arg(long)]
+    pub watch: bool,
     /// Where the daemon's admin endpoint is [default: by admin.listen]
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,

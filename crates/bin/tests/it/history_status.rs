@@ -27,9 +27,25 @@ fn the_status_shows_what_is_drained_of_a_slow_relay() {
     daemon.wait_status(|status| {
         coverage(status).is_some_and(|all| all.as_array().is_some_and(|all| all.iter().any(is_under_way)))
     });
+    let status = daemon.wait_status(|status| {
+        let batch = &status["batches"][0];
+        batch["windows_drained"].as_u64() > Some(0) && batch["windows_open"].as_u64() > Some(0)
+    });
+    let batch = &status["batches"][0];
+    assert_eq!((&batch["relay"], &batch["strategy"]), (&net.url(0).into(), &"negentropy".into()), "{batch:#}");
+    assert!(batch["filters_drained"].as_u64() < batch["filters"].as_u64(), "{batch:#}");
     net.relays[0].set_faults(|faults| faults.drip = None);
     let status = daemon.wait_relays(net.urls(), "Connected");
     assert_eq!(coverage(&status), Some(serde_json::json!([])), "nothing is under way: {status:#}");
+    assert_eq!(status["batches"], serde_json::json!([]), "{status:#}");
+    // Every event was counted in the second in which it was stored, but for what came since the last tick.
+    let stored_by_seconds = |status: &Value| -> u64 {
+        status["events_per_second"].as_array().into_iter().flatten().filter_map(Value::as_u64).sum()
+    };
+    daemon.wait_status_with(|daemon, status| {
+        let counted = daemon.metric("ngit_sync_events_synced_total").expect("counted");
+        counted > 0.0 && stored_by_seconds(status) as f64 == counted
+    });
     assert_eq!(stored(&place), ids(&world.accepted()));
     assert_eq!(daemon.stop().status.code(), Some(0));
 }

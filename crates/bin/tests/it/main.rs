@@ -1,5 +1,7 @@
 //! The program from its command line, and `import` and `export` over a store in memory.
 
+#[cfg(feature = "e2e")]
+mod browser;
 mod command_line;
 mod config_errors;
 mod config_layers;
@@ -41,6 +43,7 @@ mod run_troubles;
 mod run_wanted;
 mod signed;
 mod status_endpoint;
+mod status_watch;
 mod store_on_disk;
 mod strategies_listed;
 mod sync_auth;

@@ -7,6 +7,7 @@
 mod feed;
 mod outbox;
 mod persist;
+mod rates;
 mod show;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::ingest::limit_hit;
 use crate::local::memory;
 use crate::trouble::Trouble;
 use outbox::Outbox;
+use rates::Rates;
 pub use show::{Health, Serving, Shown};
 
 /// What connections may have told before the manager hears it.
@@ -122,6 +124,7 @@ pub async fn run(
         tokio::spawn(gate::watch(Arc::clone(&store), shared.ingest.full().clone(), max_outbox, woken.clone(), room));
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
+    let synced = shared.metrics.events_synced_total();
     let mut daemon = Daemon {
         manager: SyncManager::new(config.manager.clone(), restored, now),
         config,
@@ -130,6 +133,7 @@ pub async fn run(
         shown,
         persister,
         unsaved: Vec::new(),
+        rates: Rates::new(synced, now.mono_ms),
         troubles: [persist_trouble, feed_trouble, outbox_trouble],
         outbox,
         events,
@@ -217,7 +221,7 @@ async fn judge(
                 if trouble.raise(&error) {
                     tracing::error!(%error, "stored events can't be judged: nothing else is done until there is room");
                 }
-                shown.health.send_replace(Health::Failing(error.to_string()));
+                shown.tell(Health::Failing(error.to_string()));
             }
             judged => return judged.map(Some),
         }
@@ -273,6 +277,8 @@ struct Daemon {
     unsaved: persist::Job,
     /// What keeps the persister, the follower of the feed and the outbox from their work.
     troubles: [Trouble; 3],
+    /// How many events came in the last seconds.
+    rates: Rates,
     /// Hands events to the external own relay, where there is one.
     outbox: Option<Outbox>,
     events: mpsc::Sender<(RelayUrl, RelayEvent)>,

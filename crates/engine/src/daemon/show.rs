@@ -31,12 +31,30 @@ pub enum Health {
     Failing(String),
 }
 
+impl Health {
+    /// Why it can't work; empty where it can.
+    fn trouble(&self) -> &str {
+        match self {
+            Self::Ok => "",
+            Self::Failing(reason) => reason,
+        }
+    }
+}
+
 /// What the daemon shows while it runs.
 pub struct Shown {
     /// The status document.
     pub status: watch::Sender<Arc<StatusReport>>,
     /// Whether it can work.
     pub health: watch::Sender<Health>,
+}
+
+impl Shown {
+    /// Shows a health before there is a status document that has it, in both places.
+    pub(super) fn tell(&self, health: Health) {
+        self.status.send_modify(|report| Arc::make_mut(report).trouble = health.trouble().to_owned());
+        self.health.send_replace(health);
+    }
 }
 
 impl Daemon {
@@ -74,6 +92,7 @@ impl Daemon {
         let now = self.now();
         let mut report = self.manager.status(now);
         report.version.clone_from(&self.config.version);
+        report.events_per_second = self.rates.take(self.shared.metrics.events_synced_total(), now.mono_ms);
         report.plugins = (self.config.plugins)();
         if let Some(Serving { url, trouble }) = &self.config.serving {
             let (up, reason) = (!trouble.is_raised(), trouble.text().unwrap_or_default());
@@ -102,6 +121,7 @@ impl Daemon {
         };
         let trouble = read.or_else(|| self.shared.ingest.trouble()).or_else(others).or_else(away);
         let health = trouble.map_or(Health::Ok, Health::Failing);
+        health.trouble().clone_into(&mut report.trouble);
         self.shown.health.send_if_modified(|shown| std::mem::replace(shown, health.clone()) != health);
         self.measure(&report);
         self.shown.status.send_replace(Arc::new(report));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
+use super::underway::Underway;
 use super::{Env, RelayLife, latest_retry};
 use crate::filters::build_announcement_filter;
 use crate::link::LinkCommand;
@@ -34,7 +35,7 @@ impl RelayLife {
             return false;
         }
         let Some(batch) = self.in_flight.remove(&report.id) else { return false };
-        self.coverage.remove(&report.id);
+        self.underway.remove(&report.id);
         let covers = self.covers.remove(&report.id);
         let asked = self.asked.remove(&report.id).unwrap_or_default();
         let passed_on = !asked.is_empty();
@@ -186,6 +187,7 @@ impl RelayLife {
                 retry_count: self.failed.tries(request.layer == Layer::Announcements, &request.items),
             };
             self.in_flight.insert(request.id, pending);
+            self.underway.insert(request.id, Underway::new(request.filters.len(), env.now));
             covers.into_iter().for_each(|covers| drop(self.covers.insert(request.id, covers)));
             self.tell(LinkCommand::Batch(request), env);
         }
@@ -259,7 +261,7 @@ impl RelayLife {
     }
 
     pub(super) fn cancel_in_flight(&mut self, env: &mut Env<'_>) {
-        self.coverage.clear();
+        self.underway.clear();
         for id in std::mem::take(&mut self.in_flight).into_keys() {
             self.tell(LinkCommand::Cancel(id), env);
         }

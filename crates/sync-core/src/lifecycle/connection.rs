@@ -181,7 +181,7 @@ impl RelayLife {
         self.planned = PendingItems::default();
         self.in_flight.clear();
         self.covers.clear();
-        self.coverage.clear();
+        self.underway.clear();
         env.wanted.give_back(std::mem::take(&mut self.asked).into_values().flatten());
         self.ask_again.clear();
         self.caused_by = None;

@@ -5,6 +5,7 @@ mod batches;
 mod case;
 mod connection;
 mod record;
+mod underway;
 
 pub use case::ConnectCase;
 pub(crate) use record::{ChunkRow, HeadRow};
@@ -19,13 +20,13 @@ use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
 use crate::manager::{ManagerConfig, ManagerOutput, RelayReport, WantedIds};
 use crate::model::{
-    BatchId, BatchReason, ConnectionStatus, FilterCoverage, HealthState, PendingBatch, PendingItems, RelayState,
-    RelayUrl,
+    BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
 };
 use crate::plan::{FailedItems, Progress, RelayActions, RepoIndex, compute_relay_actions};
 use crate::store::{FeedSeq, OutboxState};
 use crate::strategy::RelayProfile;
 use crate::time::{Jitter, MonoMillis, Now};
+use underway::Underway;
 
 /// What surrounds a relay while it takes an input.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ pub struct RelayLife {
     /// What the catch-up batches in flight cover.
     covers: BTreeMap<BatchId, PendingItems>,
     /// How far the batches in flight have come.
-    coverage: BTreeMap<BatchId, Vec<FilterCoverage>>,
+    underway: BTreeMap<BatchId, Underway>,
     /// The ids that batches in flight ask for (SPEC §11).
     asked: BTreeMap<BatchId, BTreeSet<EventId>>,
     /// Ids that failed here, to be asked for again.
@@ -127,7 +128,7 @@ impl RelayLife {
             planned: PendingItems::default(),
             in_flight: BTreeMap::new(),
             covers: BTreeMap::new(),
-            coverage: BTreeMap::new(),
+            underway: BTreeMap::new(),
             asked: BTreeMap::new(),
             ask_again: BTreeSet::new(),
             caused_by: None,
@@ -246,8 +247,20 @@ impl RelayLife {
                 );
                 env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
             }
-            LinkNotice::Coverage { batch, filters } if self.in_flight.contains_key(&batch) => {
-                self.coverage.insert(batch, filters);
+            LinkNotice::Coverage { batch, filters } => {
+                if let Some(underway) = self.underway.get_mut(&batch) {
+                    underway.coverage = filters;
+                }
+            }
+            LinkNotice::SessionStarted { batch, strategy, .. } => {
+                if let Some(underway) = self.underway.get_mut(&batch) {
+                    underway.session_began(strategy);
+                }
+            }
+            LinkNotice::SessionEnded { batch, .. } => {
+                if let Some(underway) = self.underway.get_mut(&batch) {
+                    underway.session_ended();
+                }
             }
             LinkNotice::Heard { at } => {
                 self.heard_at = at.min(env.now.unix_s);
@@ -384,7 +397,10 @@ impl RelayLife {
             repos: self.state.repos.len() as u64,
             root_events: self.state.root_events.len() as u64,
             pending_batches: self.in_flight.len() as u64,
-            coverage: self.coverage.values().flatten().take(RelayReport::MAX_COVERAGE).cloned().collect(),
+            coverage: {
+                let filters = self.underway.values().flat_map(|underway| &underway.coverage);
+                filters.take(RelayReport::MAX_COVERAGE).cloned().collect()
+            },
             events_stored: self.events_stored,
             last_connected: (self.state.last_connected > 0).then_some(self.state.last_connected),
             last_error: self.health.last_error().map(str::to_owned),

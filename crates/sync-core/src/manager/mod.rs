@@ -7,18 +7,21 @@
 //! | `wanted` | of whom an event is asked that the rejected index let go of |
 //! | `restore` | what is taken over of a former run |
 //! | `status` | what an operator sees |
+//! | `incidents` | what went wrong lately, as an operator sees it |
 //! | `config` | what the operator told it |
 
 mod config;
 mod connections;
+mod incidents;
 mod restore;
 mod status;
 mod sync;
 mod wanted;
 
 pub use config::{ManagerConfig, OWN_RETRY_MS};
+pub use incidents::{Incident, IncidentKind};
 pub use restore::{RestoredState, StateRow};
-pub use status::{OwnRelayReport, PluginReport, PluginState, RelayReport, StatusReport, Totals};
+pub use status::{BatchProgress, OwnRelayReport, PluginReport, PluginState, RelayReport, StatusReport, Totals};
 pub use sync::SyncManager;
 pub use wanted::WantedIds;
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConnectionStatus, FilterCoverage, HealthState, RelayUrl};
+use super::Incident;
+use crate::model::{BatchId, ConnectionStatus, FilterCoverage, HealthState, RelayUrl};
 
 /// One relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,39 @@ pub struct RelayReport {
 impl RelayReport {
     /// How many filters a report tells the coverage of.
     pub const MAX_COVERAGE: usize = 32;
+}
+
+/// A batch in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchProgress {
+    /// Whom it asks.
+    pub relay: RelayUrl,
+    /// Its number, as in traces and the log.
+    pub id: BatchId,
+    /// Why it was made, by the name in traces.
+    pub reason: String,
+    /// What its filters belong to, by the name in traces.
+    pub layer: String,
+    /// The strategy of its last session; empty before the first.
+    pub strategy: String,
+    /// When it was made, unix seconds.
+    pub since: u64,
+    /// How often it was tried before.
+    pub tries: u32,
+    /// Its filters.
+    pub filters: u64,
+    /// Filters of which everything is drained.
+    pub filters_drained: u64,
+    /// Windows that are drained, as far as [`FilterCoverage`] names them.
+    pub windows_drained: u64,
+    /// Windows that aren't, as far as [`FilterCoverage`] names them.
+    pub windows_open: u64,
+    /// Sessions that have ended: one for each filter, window and strategy tried.
+    pub sessions: u64,
+    /// Repositories that its success confirms.
+    pub repos: u64,
+    /// Root events that its success confirms.
+    pub root_events: u64,
 }
 
 /// The relay that is kept complete.
@@ -107,6 +141,9 @@ pub struct StatusReport {
     pub version: String,
     /// Unix seconds of this report.
     pub at: u64,
+    /// What keeps the process from its work; empty where it works.
+    #[serde(default)]
+    pub trouble: String,
     /// The relay that is kept complete; `None` where the process serves none.
     #[serde(default)]
     pub own_relay: Option<OwnRelayReport>,
@@ -115,8 +152,25 @@ pub struct StatusReport {
     pub plugins: Vec<PluginReport>,
     /// Sums.
     pub totals: Totals,
+    /// Events that came from relays into the store in each of the last seconds, oldest first, ending at `at`; at most
+    /// [`StatusReport::MAX_SECONDS`].
+    #[serde(default)]
+    pub events_per_second: Vec<u64>,
+    /// Batches in flight, oldest first; at most [`StatusReport::MAX_BATCHES`], all are counted in `totals`.
+    #[serde(default)]
+    pub batches: Vec<BatchProgress>,
+    /// What went wrong lately, newest first; at most [`Incident::MAX`].
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// Every relay that is known, by address.
     pub relays: Vec<RelayReport>,
+}
+
+impl StatusReport {
+    /// For how many seconds events are told.
+    pub const MAX_SECONDS: usize = 120;
+    /// How many batches in flight are told.
+    pub const MAX_BATCHES: usize = 100;
 }
 
 /// Sums over the relays, and the store's size.

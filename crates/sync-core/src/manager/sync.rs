@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use super::connections::MAX_CONNECTING;
+use super::incidents::Incidents;
 use super::{
     ManagerConfig, ManagerInput, ManagerOutput, OwnRelayReport, RestoredState, StatusReport, Totals, WantedIds,
 };
@@ -45,6 +46,7 @@ pub struct SyncManager {
     /// Some relay was refused for want of room.
     pub(super) refused: bool,
     told: HashSet<String>,
+    pub(super) incidents: Incidents,
     pub(super) erased: Vec<StateWrite>,
     persist_at: Option<MonoMillis>,
     alive_at: Option<MonoMillis>,
@@ -89,6 +91,7 @@ impl SyncManager {
             last_source: None,
             refused: false,
             told: HashSet::new(),
+            incidents: Incidents::default(),
             erased: Vec::new(),
             persist_at: None,
             alive_at: None,
@@ -103,6 +106,7 @@ impl SyncManager {
     /// Takes an input. Drain [`SyncManager::poll`] afterwards.
     pub fn handle(&mut self, input: ManagerInput, now: Now) {
         self.last = now;
+        self.note_incidents(&input, now.unix_s);
         match input {
             ManagerInput::Feed(page) => self.handle_feed(page, now),
             ManagerInput::Connected { relay, profile } => self.handle_connected(&relay, &profile, now),
@@ -186,7 +190,7 @@ impl SyncManager {
         relays.chain(own.into_iter().flatten()).min()
     }
 
-    /// What an operator sees. The shell fills in the version and the number of stored events.
+    /// What an operator sees. The shell fills in what it knows alone: version, trouble, plugins, stored events.
     pub fn status(&self, now: Now) -> StatusReport {
         let relays: Vec<_> = self.relays.values().map(|life| life.report(now)).collect();
         let count = |which: &dyn Fn(&super::RelayReport) -> bool| relays.iter().filter(|r| which(r)).count() as u64;
@@ -211,7 +215,11 @@ impl SyncManager {
             };
             OwnRelayReport { embedded: false, url: life.url().to_string(), up, reason, held: self.outbox.held }
         });
-        StatusReport { at: now.unix_s, own_relay, totals, relays, ..StatusReport::default() }
+        let mut batches: Vec<_> = self.relays.values().flat_map(RelayLife::progress_of_batches).collect();
+        batches.sort_by_key(|batch| batch.id);
+        batches.truncate(StatusReport::MAX_BATCHES);
+        let incidents = self.incidents.report();
+        StatusReport { at: now.unix_s, own_relay, totals, batches, incidents, relays, ..StatusReport::default() }
     }
 
     /// What is wanted.

@@ -193,6 +193,11 @@ impl Metrics {
         self.0.events_synced.inc_by(count);
     }
 
+    /// What [`Metrics::events_synced`] has counted.
+    pub fn events_synced_total(&self) -> u64 {
+        self.0.events_synced.get()
+    }
+
     /// `ngit_sync_relays_tracked_total`, `ngit_sync_relays_connected_total`, `ngit_sync_relays_dead_total`: relays that
     /// are known, that have an open connection, that are given up but for a daily try.
     pub fn relays(&self, tracked: u64, connected: u64, dead: u64) {
