@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod history;
+pub mod otlp;
 pub mod plugins;
 pub mod relay;
 pub mod sim;

@@ -115,7 +115,8 @@ impl RelayLink {
         }
         match verdict {
             CheckVerdict::Bad(reason) => {
-                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason }));
+                let batch = self.subs.get(wire).and_then(|sub| sub.batch);
+                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason, batch }));
                 self.rubbish(reason.as_str());
             }
             CheckVerdict::New | CheckVerdict::Known => self.good += 1,

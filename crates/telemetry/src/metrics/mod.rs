@@ -19,10 +19,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use labels::{
-    AttemptLabels, BatchLabels, BytesLabels, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel, RelayNames,
-    StrategyLabel, TierLabel,
+    AttemptLabels, BatchLabels, BytesLabels, CauseLabel, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel,
+    RelayNames, StrategyLabel, TierLabel,
 };
-pub use labels::{AttemptResult, Direction, OTHER, Tier};
+pub use labels::{AttemptResult, Direction, OTHER, SpanLoss, Tier};
 
 /// How many relays have series of their own.
 pub const MAX_RELAYS: usize = 500;
@@ -65,6 +65,8 @@ struct Inner {
     own_received: Family<OutcomeLabel, Counter>,
     own_sent: Counter,
     store_commit_seconds: Histogram,
+    spans_exported: Counter,
+    spans_dropped: Family<CauseLabel, Counter>,
 }
 
 /// 50 ms to 27 min: from a reconciliation that finds nothing to a history of millions of events.
@@ -110,6 +112,8 @@ impl Metrics {
             own_received: Family::default(),
             own_sent: Counter::default(),
             store_commit_seconds: commit_buckets(),
+            spans_exported: Counter::default(),
+            spans_dropped: Family::default(),
         };
         all.register();
         Self(Arc::new(all))
@@ -229,6 +233,21 @@ impl Metrics {
         self.0.store_commit_seconds.observe(took.as_secs_f64());
     }
 
+    /// `grasp_sync_spans_exported_total`: spans that the collector took.
+    pub fn spans_exported(&self, spans: u64) {
+        self.0.spans_exported.inc_by(spans);
+    }
+
+    /// `grasp_sync_spans_dropped_total{cause}`: spans that the collector didn't get.
+    pub fn spans_dropped(&self, cause: SpanLoss, spans: u64) {
+        self.0.spans_dropped.get_or_create(&CauseLabel { cause }).inc_by(spans);
+    }
+
+    /// Spans for which the queue had no room, so far.
+    pub(crate) fn spans_overflown(&self) -> u64 {
+        self.0.spans_dropped.get_or_create(&CauseLabel { cause: SpanLoss::QueueFull }).get()
+    }
+
     /// All metrics as text, of the media type [`CONTENT_TYPE`].
     ///
     /// # Errors
@@ -323,6 +342,12 @@ impl Inner {
             "How long durable commits took",
             self.store_commit_seconds.clone(),
         );
+        to.register(
+            "grasp_sync_spans_exported",
+            "Spans that the collector of traces took",
+            self.spans_exported.clone(),
+        );
+        to.register("grasp_sync_spans_dropped", "Spans that it didn't get, by cause", self.spans_dropped.clone());
     }
 }
 
@@ -355,6 +380,8 @@ mod tests {
         metrics.limit_hit("max_relays");
         metrics.store_events(11);
         metrics.store_commit(Duration::from_millis(3));
+        metrics.spans_exported(12);
+        metrics.spans_dropped(SpanLoss::Refused, 4);
     }
 
     #[test]
@@ -381,6 +408,8 @@ mod tests {
             r#"grasp_sync_limit_hits_total{limit="max_relays"} 1"#,
             "grasp_sync_store_events 11",
             "grasp_sync_store_commit_seconds_count 1",
+            "grasp_sync_spans_exported_total 12",
+            r#"grasp_sync_spans_dropped_total{cause="refused"} 4"#,
             "# TYPE ngit_sync_relays_tracked_total gauge",
             "# TYPE grasp_sync_batches counter",
             "# TYPE grasp_sync_store_commit_seconds histogram",
