@@ -222,7 +222,7 @@ impl RelayLink {
                 let token = self.inbox.push(Arrived::Event { wire, checked: None });
                 let store = matches!(owner, Some(Owner::Live(_))) || self.stores();
                 self.owners.extend(owner.map(|owner| (token, owner)));
-                if let Some(Owner::Piece(at)) = owner
+                if let Some(Owner::Piece { at, .. }) = owner
                     && let Some(piece) = self.piece(at)
                 {
                     piece.outstanding.insert(token, None);

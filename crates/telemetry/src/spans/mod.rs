@@ -177,7 +177,7 @@ impl BatchSpan {
         let told = [(field::FROM, from), (field::TO, to), (field::REASON, reason)];
         let told = told.into_iter().map(|(key, value)| KeyValue::new(key, value.to_owned())).collect();
         self.span.add_event(name::FALLBACK, told);
-        debug!(target: TARGET, parent: &self.span, from, to, reason, "fallback");
+        self.span.in_scope(|| debug!(target: TARGET, from, to, reason, "fallback"));
     }
 
     /// So many spans of it were not made.
@@ -202,9 +202,9 @@ impl BatchSpan {
         self.span.record(field::OUTCOME, outcome.as_str());
         if let BatchOutcome::Failed { reason } = outcome {
             self.span.set_status(Status::error(reason.to_owned()));
-            debug!(target: TARGET, parent: &self.span, reason, "batch ended");
+            self.span.in_scope(|| debug!(target: TARGET, reason, "batch ended"));
         } else {
-            debug!(target: TARGET, parent: &self.span, "batch ended");
+            self.span.in_scope(|| debug!(target: TARGET, "batch ended"));
         }
         // Not when the last handle goes: log lines of what is still under way may hold one.
         self.span.context().span().end();
@@ -261,7 +261,8 @@ impl SessionSpan {
         if failed {
             self.span.set_status(Status::error(outcome.to_owned()));
         }
-        debug!(target: TARGET, parent: &self.span, "session ended");
+        // Within it, and so within its batch: a line that only names it as its parent shows no more than that.
+        self.span.in_scope(|| debug!(target: TARGET, "session ended"));
         self.span.context().span().end();
     }
 }

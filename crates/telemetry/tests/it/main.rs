@@ -1,0 +1,3 @@
+//! The export of spans, against a receiver.
+
+mod export;
