@@ -53,7 +53,11 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Measured, Failure> {
                 rows.push(Row { what, value: quarter(at), unit: "% longer" });
             }
             let spans = came.spans as f64 / RUNS as f64;
-            rows.push(Row { what: format!("{events} events, {strategy}: spans of a batch"), value: spans, unit: "spans" });
+            rows.push(Row {
+                what: format!("{events} events, {strategy}: spans of a batch"),
+                value: spans,
+                unit: "spans",
+            });
         }
     }
     Ok(Measured::Rows(rows))

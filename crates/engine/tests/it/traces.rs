@@ -223,7 +223,7 @@ async fn a_batch_points_at_its_connection_and_at_the_one_that_caused_it_on_anoth
     let other = MemoryConnector::new(other);
     let cancel = CancellationToken::new();
     let driven = driver::spawn(other.open(), config(req()), scene.shared.clone(), None, events, cancel.clone());
-    let own = std::mem::replace(&mut scene.commands, Some(driven.commands));
+    let own = scene.commands.replace(driven.commands);
     scene.batch(2, Some(1)).await;
     while !matches!(happened.recv().await, Some((_, RelayEvent::BatchDone { .. }))) {}
     cancel.cancel();
