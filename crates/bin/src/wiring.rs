@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::Clock;
 use engine::driver::Shared;
@@ -13,18 +14,25 @@ use sync_core::strategy::RelayProfile;
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, Target};
 use telemetry::Metrics;
 use telemetry::log::{self, LogOptions};
+use telemetry::spans::Tracer;
+use telemetry::traces::{TraceOptions, Traces};
 use tokio_util::sync::CancellationToken;
 use transport_ws::{AddressGuard, TransportConfig, WsConnector};
 
-use crate::cli::Common;
+use crate::commands::Context;
 use crate::config::{Config, LogFormat, RelayLimits};
 use crate::exit::CliError;
 
-/// Sets up the log; called once, by the commands that log.
+/// How long a command waits for the collector of traces at its end.
+pub const FLUSH: Duration = Duration::from_secs(2);
+
+/// Sets up the log, and the export of traces where one is asked for; called once, by the commands that log. Whoever calls
+/// it finishes the traces at its end.
 ///
 /// # Errors
 /// `--log` can't be read.
-pub fn install_log(common: &Common, config: &Config) -> Result<(), CliError> {
+pub fn install_telemetry(context: &Context, metrics: &Metrics) -> Result<Traces, CliError> {
+    let Context { common, config, environment, .. } = context;
     let options = LogOptions {
         filter: Some(common.log_level().as_str().to_owned()),
         quiet: common.quiet,
@@ -34,7 +42,25 @@ pub fn install_log(common: &Common, config: &Config) -> Result<(), CliError> {
         },
         colours: log::stderr_takes_colours(),
     };
-    log::install(&options).map_err(|error| CliError::Usage(error.to_string()))
+    let telemetry = &config.telemetry;
+    let service = telemetry::traces::Service { name: &telemetry.service_name, version: env!("CARGO_PKG_VERSION") };
+    let (endpoint, ratio) = (telemetry.otlp_endpoint.as_deref(), telemetry.sample_ratio);
+    let wanted = TraceOptions::resolve(endpoint, service, ratio, |name| environment.text(name));
+    let started =
+        wanted.and_then(|wanted| wanted.map(|wanted| Ok((Traces::start(&wanted, metrics)?, wanted))).transpose());
+    let (traces, told) = match started {
+        Ok(Some((traces, options))) => (traces, Ok(Some(options.shown_endpoint()))),
+        Ok(None) => (Traces::default(), Ok(None)),
+        Err(error) => (Traces::default(), Err(error)),
+    };
+    log::install(&options, &traces).map_err(|error| CliError::Usage(error.to_string()))?;
+    match told {
+        Ok(Some(endpoint)) => tracing::info!(%endpoint, sample_ratio = ratio, "traces are exported"),
+        Ok(None) => {}
+        // The work doesn't depend on who watches it.
+        Err(error) => tracing::error!(%error, "no traces are exported"),
+    }
+    Ok(traces)
 }
 
 /// The wire, as the limits ask; what the operator knows of a relay counts for more than what the relay says.
@@ -87,7 +113,12 @@ fn correct(profile: &mut RelayProfile, known: &RelayLimits) {
 ///
 /// # Errors
 /// The system gives no threads.
-pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> Result<Shared, CliError> {
+pub fn shared(
+    config: &Config,
+    store: Arc<dyn EventStore>,
+    metrics: Metrics,
+    tracer: Tracer,
+) -> Result<Shared, CliError> {
     let clock = Clock::start();
     let limits = EventLimits { max_event_size: config.limits.max_event_size, max_tags: config.limits.max_tags };
     let url = config.service.own_relay.clone();
@@ -103,6 +134,7 @@ pub fn shared(config: &Config, store: Arc<dyn EventStore>, metrics: Metrics) -> 
         memory_per_relay: config.limits.memory_per_relay,
         parking: Arc::default(),
         waits_for_room: false,
+        traces: engine::trace::Traces::new(tracer),
     })
 }
 

@@ -5,6 +5,8 @@
 //! socket while too much that was read waits for the ingest: `limits.memory_per_relay` bounds that by bytes.
 
 mod pressure;
+mod spawn;
+mod tell;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,14 +20,14 @@ use sync_core::store::{EventStore, FeedSeq, OwnVerdict, StateWrite};
 use sync_core::transport::{Connection, Fault, FaultKind, FrameSink};
 use telemetry::metrics::{Direction, Metrics};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Clock;
-use crate::ingest::{Answer, Ingest, MAX_ANSWERS, MAX_JOBS, Place, Work};
+use crate::ingest::{Answer, Ingest, MAX_ANSWERS, Place, Work};
 use crate::local::Local;
 use crate::parking::{Holder, Parking};
-use crate::trace::Traces;
+use crate::trace::{ConnectionTraces, Traces};
+pub use spawn::{Driven, spawn};
 
 /// Frames taken from the socket at once.
 const READ_AT_ONCE: usize = 256;
@@ -54,6 +56,8 @@ pub struct Shared {
     /// Whether connections wait while the store has no room, so that nothing fails for it. Otherwise what can't be stored is
     /// reported as missing.
     pub waits_for_room: bool,
+    /// What makes spans of what happens.
+    pub traces: Traces,
 }
 
 /// What a connection tells its owner.
@@ -100,6 +104,7 @@ pub async fn drive(
     let (answers, mut from_ingest) = mpsc::channel(MAX_ANSWERS);
     let mut driver = Driver {
         link: RelayLink::new(config),
+        traces: ConnectionTraces::begin_connection(&shared.traces, &relay),
         shared: shared.clone(),
         relay: relay.clone(),
         holder: Arc::new(Holder::new(Arc::clone(&shared.parking), shared.clock)),
@@ -117,10 +122,10 @@ pub async fn drive(
         stands_since: None,
         stood_ms: 0,
         owed: 0,
-        traces: Traces::default(),
         published: None,
         close: None,
     };
+    driver.link.surround(driver.traces.surround());
     let mut offers = None;
     if let Some(OutboxEnd { offers: to_publish, answers }) = outbox {
         (offers, driver.published) = (Some(to_publish), Some(answers));
@@ -233,6 +238,7 @@ pub async fn drive(
         }
     }
     shared.metrics.relay_memory(relay.as_str(), 0);
+    driver.traces.end_connection(fault.as_ref().map(|fault| fault.text.as_str()));
     let _ = events.send((relay, RelayEvent::Ended(fault))).await;
 }
 
@@ -291,7 +297,7 @@ struct Driver {
     stood_ms: u64,
     /// Pieces of work that the ingest has not settled.
     owed: usize,
-    traces: Traces,
+    traces: ConnectionTraces,
     /// Where the own relay's answers go to what was published.
     published: Option<mpsc::Sender<OwnVerdict>>,
     close: Option<Fault>,
@@ -314,8 +320,10 @@ impl Driver {
 
     /// Hands a piece of work to the ingest.
     fn hand_over(&mut self, place: Place, answers: mpsc::Sender<Answer>) {
+        let jobs = self.next_jobs();
         let work = Work {
-            jobs: self.jobs.drain(..self.jobs.len().min(MAX_JOBS)).collect(),
+            context: self.traces.context(jobs.first().and_then(|job| job.batch)),
+            jobs,
             offered: std::mem::take(&mut self.offered),
             state: if self.records_owed { Vec::new() } else { std::mem::take(&mut self.state) },
             relay: self.relay.clone(),
@@ -341,6 +349,7 @@ impl Driver {
         match answer {
             Answer::Checked(answers) => {
                 for checked in answers {
+                    self.traces.below().checked(&checked);
                     self.link.checked(checked, &local, now);
                 }
             }
@@ -350,6 +359,7 @@ impl Driver {
                 self.bytes_waiting = self.bytes_waiting.saturating_sub(bytes);
                 let mut live = 0;
                 for (token, id, outcome) in outcomes {
+                    self.traces.below().settled(token, &outcome);
                     live += u64::from(self.link.settled(token, id, &outcome, &local, now));
                 }
                 if live > 0 {
@@ -372,7 +382,7 @@ impl Driver {
     fn command(&mut self, command: LinkCommand) {
         match &command {
             LinkCommand::Batch(request) => self.traces.begin(&self.relay, request),
-            LinkCommand::Cancel(batch) => self.traces.superseded(*batch, &self.shared.metrics),
+            LinkCommand::Cancel(batch) => self.traces.superseded(*batch, &self.link, &self.shared.metrics),
             LinkCommand::Live(_) | LinkCommand::Retry => {}
         }
         let (store, now) = (Arc::clone(&self.shared.store), self.now());
@@ -393,6 +403,7 @@ impl Driver {
                 }
                 LinkOutput::Check(job) => {
                     self.bytes_waiting += job.json.len();
+                    self.traces.below().checking(&job);
                     self.jobs.push_back(job);
                 }
                 LinkOutput::Offered(ids) => self.offered.extend(ids),
@@ -405,43 +416,10 @@ impl Driver {
                     }
                 }
                 LinkOutput::BatchDone(report) => self.batch_done(report),
-                LinkOutput::Notice(notice) => {
-                    self.observe(&notice);
-                    // One for each event or frame that a relay makes up: counted here, and too many for the manager.
-                    if !matches!(notice, LinkNotice::Bad { .. } | LinkNotice::Garbage) {
-                        self.told.push_back(RelayEvent::Notice(notice));
-                    }
-                }
+                LinkOutput::Notice(notice) => self.notice(notice),
                 LinkOutput::Close(fault) => self.close = Some(fault),
                 _ => {}
             }
-        }
-    }
-
-    fn batch_done(&mut self, report: Box<BatchReport>) {
-        self.traces.end(&report, &self.shared.metrics);
-        // A head that can't be read must not let a barrier pass: the last place there can be never comes.
-        let feed_head = self.shared.store.feed_head().unwrap_or_else(|error| {
-            tracing::error!(%error, "can't read the head of the feed");
-            FeedSeq::MAX
-        });
-        self.told.push_back(RelayEvent::BatchDone { report, feed_head });
-    }
-
-    /// Metrics and traces. Whether somebody is to be warned is decided by who owns the connection, so that it happens
-    /// once.
-    fn observe(&mut self, notice: &LinkNotice) {
-        self.traces.observe(notice);
-        match notice {
-            LinkNotice::FellBack { from, to, .. } => self.shared.metrics.fallback(from, to),
-            LinkNotice::Bad { reason } => {
-                tracing::debug!(relay = %self.relay, reason = reason.as_str(), "event dropped");
-            }
-            LinkNotice::Garbage => {
-                self.shared.metrics.event_received("garbage");
-                tracing::debug!(relay = %self.relay, "frame can't be read");
-            }
-            _ => {}
         }
     }
 }
@@ -456,45 +434,4 @@ pub(crate) fn add_state(waiting: &mut Vec<StateWrite>, writes: Vec<StateWrite>) 
         Some(surely) => !surely && older.if_known.is_empty(),
     });
     waiting.extend(writes);
-}
-
-/// Handle of a connection's task.
-pub struct Driven {
-    /// Where its commands go.
-    pub commands: mpsc::Sender<LinkCommand>,
-    /// Ends it.
-    pub cancel: CancellationToken,
-    /// The task.
-    pub task: JoinHandle<()>,
-}
-
-/// Commands that may wait for a connection.
-const COMMAND_QUEUE: usize = 64;
-
-/// Starts [`drive`] as a task; `outbox` for the external own relay alone.
-pub fn spawn(
-    connection: Connection,
-    config: LinkConfig,
-    shared: Shared,
-    outbox: Option<OutboxEnd>,
-    events: mpsc::Sender<(RelayUrl, RelayEvent)>,
-    cancel: CancellationToken,
-) -> Driven {
-    let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-    let (relay, last_word, metrics) = (config.relay.clone(), events.clone(), shared.metrics.clone());
-    let driving = tokio::spawn(drive(connection, config, shared, outbox, receiver, events, cancel.clone()));
-    let task = tokio::spawn(async move {
-        // A panic ends one connection, not the process, and is told: its owner would wait for the end for ever.
-        if let Err(error) = driving.await
-            && error.is_panic()
-        {
-            tracing::error!(%relay, %error, "a connection's task panicked");
-            metrics.relay_memory(relay.as_str(), 0);
-            let text = "something that it sent broke a rule of ours; see the log".to_owned();
-            let fault = Fault { kind: FaultKind::Protocol, text };
-            // Nobody listens any more where the process is ending.
-            let _ = last_word.send((relay, RelayEvent::Ended(Some(fault)))).await;
-        }
-    });
-    Driven { commands, cancel, task }
 }

@@ -17,6 +17,7 @@ use sync_core::store::{EventStore, IntakeOutcome, KnownEvent, StateWrite, StoreE
 use sync_core::strategy::{BadEvent, CheckVerdict};
 use telemetry::metrics::Metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::Span;
 
 use crate::trouble::Trouble;
 use crate::{Clock, gate};
@@ -60,6 +61,8 @@ pub struct Work {
     pub state: Vec<StateWrite>,
     /// The relay.
     pub relay: RelayUrl,
+    /// The span that log lines about it are written in.
+    pub context: Span,
 }
 
 /// Work, and who waits for it.
@@ -197,14 +200,14 @@ impl Checker {
         loop {
             let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).recv();
             match work {
-                Ok(work) => self.check(work),
+                Ok(queued) => queued.work.context.clone().in_scope(|| self.check(queued)),
                 Err(_) => return,
             }
         }
     }
 
     fn check(&self, queued: Queued) {
-        let Queued { work: Work { jobs, offered, state, relay }, answers, place } = queued;
+        let Queued { work: Work { jobs, offered, state, relay, context }, answers, place } = queued;
         let bytes = jobs.iter().map(|job| job.json.len()).sum();
         let candidates: Vec<Candidate> = jobs.iter().map(|job| Candidate::parse(&job.json, &self.limits)).collect();
         let known = self.known(&candidates);
@@ -237,6 +240,7 @@ impl Checker {
             full,
             store: Arc::clone(&self.store),
             max_outbox: self.own.max_outbox,
+            context,
             _place: place,
         };
         if events.is_empty() && offered.is_empty() && state.is_empty() {
@@ -245,11 +249,14 @@ impl Checker {
         let (metrics, sender) = (self.metrics.clone(), relay.clone());
         let submission = Submission { events, offered, relay: Some(relay), state, now: self.clock.now().unix_s };
         let reply = move |result: Result<Vec<IntakeOutcome>, StoreError>| {
-            let ahead = IntakeOutcome::Rejected(RejectReason::FutureDated);
-            for _ in result.iter().flatten().filter(|outcome| **outcome == ahead) {
-                limit_hit(&metrics, &sender, "max_future", "the event is kept out until it isn't dated so far ahead");
-            }
-            settle.with(result);
+            settle.context.clone().in_scope(|| {
+                let ahead = IntakeOutcome::Rejected(RejectReason::FutureDated);
+                for _ in result.iter().flatten().filter(|outcome| **outcome == ahead) {
+                    let text = "the event is kept out until it isn't dated so far ahead";
+                    limit_hit(&metrics, &sender, "max_future", text);
+                }
+                settle.with(result);
+            });
         };
         if let Err(error) = self.store.submit(submission, Box::new(reply)) {
             tracing::error!(%error, "the store takes no events");
@@ -306,6 +313,7 @@ struct Settle {
     full: Trouble,
     store: Arc<dyn EventStore>,
     max_outbox: u64,
+    context: Span,
     _place: OwnedSemaphorePermit,
 }
 

@@ -11,7 +11,7 @@
 //! | [`trouble`] | what keeps a part of the process from its work |
 //! | [`parking`] | which ids are being fetched, over all connections |
 //! | `local` | the store as sessions read it |
-//! | `trace` | the spans of a batch |
+//! | [`trace`] | the spans of a batch |
 //!
 //! Every channel is bounded. The manager awaits nothing while it decides; a relay's task never waits for the manager,
 //! so that neither can hold up the other.
@@ -22,11 +22,11 @@ pub mod driver;
 pub mod ingest;
 pub mod once;
 pub mod parking;
+pub mod trace;
 pub mod trouble;
 
 mod gate;
 mod local;
-mod trace;
 
 pub use clock::Clock;
 pub use local::blocking;

@@ -114,7 +114,14 @@ impl Publisher {
         {
             return Ok(verdict);
         }
-        let job = CheckJob { token: 0, json: String::new(), filters: Arc::new([Filter::new()]), store: true };
+        let job = CheckJob {
+            token: 0,
+            json: String::new(),
+            filters: Arc::new([Filter::new()]),
+            store: true,
+            batch: None,
+            question: None,
+        };
         let (checked, event) = candidate.check(&job, known, Event::verify_signature);
         let id = checked.id;
         match (checked.verdict, event) {

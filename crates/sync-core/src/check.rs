@@ -127,7 +127,14 @@ mod tests {
     const LIMITS: EventLimits = EventLimits { max_event_size: 2_000, max_tags: 2 };
 
     fn job(filter: Filter) -> CheckJob {
-        CheckJob { token: 7, json: String::new(), filters: Arc::new([filter]), store: true }
+        CheckJob {
+            token: 7,
+            json: String::new(),
+            filters: Arc::new([filter]),
+            store: true,
+            batch: None,
+            question: None,
+        }
     }
 
     /// An event whose id is the hash of what it says.

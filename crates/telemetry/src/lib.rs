@@ -8,5 +8,6 @@
 pub mod log;
 pub mod metrics;
 pub mod spans;
+pub mod traces;
 
 pub use metrics::Metrics;

@@ -10,6 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
+use crate::traces::Traces;
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -82,13 +84,13 @@ pub fn stderr_takes_colours() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Sets the subscriber of the process, which writes to stderr. Called once, by `main`. Lines are written as they come:
-/// there is nothing to flush at the end.
+/// Sets the subscriber of the process, which writes to stderr, and makes traces of spans where those are exported. Called
+/// once, by the commands that log. Lines are written as they come: there is nothing to flush at the end.
 ///
 /// # Errors
 /// The filter can't be read, or the process has a subscriber already.
-pub fn install(options: &LogOptions) -> Result<(), LogError> {
-    tracing::subscriber::set_global_default(subscriber(options, io::stderr)?)?;
+pub fn install(options: &LogOptions, traces: &Traces) -> Result<(), LogError> {
+    tracing::subscriber::set_global_default(subscriber(options, io::stderr)?.with(traces.layer()))?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod conformance;
 pub mod history;
+pub mod otlp;
 pub mod plugins;
 pub mod relay;
 pub mod sim;

@@ -8,6 +8,7 @@ mod plan;
 mod plugins;
 mod sync;
 mod table;
+mod tracing;
 mod work;
 
 use std::fs;
@@ -30,6 +31,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "plugins",
         about: "a cold sync by a strategy that is built in, and by the same code as a shared library; medians of seven pairs",
         run: plugins::run,
+    },
+    Scenario {
+        name: "tracing",
+        about: "a cold sync without, and with every batch traced to a collector in another process; medians of eleven pairs",
+        run: tracing::run,
     },
     Scenario { name: "import", about: "events from a file into an empty store, and again", run: import::run },
     Scenario {

@@ -1,9 +1,10 @@
-//! What the scenarios share: generated events, a relay in another process, and a run that is watched.
+//! What the scenarios share: generated events, a relay and a collector of traces in other processes, and a run that is
+//! watched.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -42,21 +43,68 @@ impl Tools {
     /// Starts a relay that serves the events of `file`.
     pub(super) fn relay(&self, file: &Path) -> Result<Relay, Failure> {
         let mut command = Command::new(self.folder.join("scripted-relay"));
-        let mut process = command
-            .arg("--events")
-            .arg(file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| Failure(format!("scripted-relay: {error}")))?;
-        let stdin = process.stdin.take();
-        let mut line = String::new();
-        if let Some(stdout) = process.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).map_err(|error| Failure(format!("scripted-relay: {error}")))?;
+        let (process, stdin, _, url) = listening(command.arg("--events").arg(file))?;
+        Ok(Relay { process, _stdin: stdin, url })
+    }
+
+    /// Starts a collector of traces.
+    pub(super) fn collector(&self) -> Result<Collector, Failure> {
+        let (process, stdin, stdout, url) = listening(&mut Command::new(self.folder.join("otlp-receiver")))?;
+        Ok(Collector { process, stdin, stdout, url })
+    }
+}
+
+/// Starts a program that says `listening URL` and goes on until its stdin ends.
+fn listening(command: &mut Command) -> Result<(Child, Option<ChildStdin>, BufReader<ChildStdout>, String), Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |text: String| Failure(format!("{name}: {text}"));
+    let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut process = started.map_err(|error| failed(error.to_string()))?;
+    let stdin = process.stdin.take();
+    let stdout = process.stdout.take().ok_or_else(|| failed("has no stdout".to_owned()))?;
+    let (mut stdout, mut line) = (BufReader::new(stdout), String::new());
+    stdout.read_line(&mut line).map_err(|error| failed(error.to_string()))?;
+    match line.trim().strip_prefix("listening ") {
+        Some(url) => Ok((process, stdin, stdout, url.to_owned())),
+        None => {
+            // Ended already, or of no use.
+            let _ = process.kill();
+            let _ = process.wait();
+            Err(failed(format!("said `{}`", line.trim())))
         }
-        let url = line.trim().strip_prefix("listening ").map(str::to_owned);
-        let relay = Relay { process, _stdin: stdin, url: url.clone().unwrap_or_default() };
-        url.map(|_| relay).ok_or_else(|| Failure(format!("scripted-relay said `{}`", line.trim())))
+    }
+}
+
+/// A collector of traces in another process; stops when dropped.
+pub(super) struct Collector {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    pub(super) url: String,
+}
+
+/// What came to a collector.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Came {
+    pub(super) spans: usize,
+    pub(super) batches: usize,
+}
+
+impl Collector {
+    /// Ends it, and tells what came.
+    pub(super) fn finish(mut self) -> Result<Came, Failure> {
+        self.stdin = None;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).map_err(|error| Failure(format!("otlp-receiver: {error}")))?;
+        serde_json::from_str(&line).map_err(|error| Failure(format!("otlp-receiver said `{line}`: {error}")))
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Ended already, or about to: either way it has to be waited for.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -16,11 +16,7 @@ pub fn run(command: &ConfigCommand, loaded: &Loaded, registry: &Registry) -> Res
         ConfigCommand::Show { json: false } => print(&loaded.to_toml())?,
         ConfigCommand::Show { json: true } => print(&format!("{:#}\n", loaded.to_json()))?,
         ConfigCommand::Check => {
-            loaded
-                .warnings()
-                .iter()
-                .chain(&strategies.warnings())
-                .for_each(|warning| say(format_args!("warning: {warning}")));
+            strategies.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
             if let Err(errors) = loaded.check_for_run() {
                 say(format_args!("note: {errors}"));
             }

@@ -13,6 +13,8 @@ use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::event::EventId;
 use sync_core::nostr::filter::Filter;
 use sync_core::store::EventStore;
+use telemetry::Metrics;
+use telemetry::spans::Tracer;
 use testkit::relay::{DropAfter, NoNegentropy, RelayOptions, RunningRelay, ScriptedRelay};
 use testkit::world::{World, WorldSpec};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// # Errors
 /// It could not be begun.
 pub fn run(_: DemoArgs, mut context: Context) -> Result<Exit, CliError> {
-    wiring::install_log(&context.common, &context.config)?;
+    let metrics = process::metrics();
+    let traces = wiring::install_telemetry(&context, &metrics)?;
     let folder = tempfile::tempdir().map_err(|error| CliError::Failed(format!("no folder for the store: {error}")))?;
     let config = &mut context.config;
     config.service.domain = vec![DOMAIN.to_owned()];
@@ -50,12 +53,13 @@ pub fn run(_: DemoArgs, mut context: Context) -> Result<Exit, CliError> {
     config.health.base_backoff = Duration::from_millis(500);
     config.admin.listen = Some(([127, 0, 0, 1], 0).into());
     let runtime = wiring::runtime(context.config.limits.max_relays)?;
-    let result = runtime.block_on(demonstrate(context));
+    let result = runtime.block_on(demonstrate(context, metrics, traces.tracer()));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    traces.finish(wiring::FLUSH);
     result
 }
 
-async fn demonstrate(mut context: Context) -> Result<Exit, CliError> {
+async fn demonstrate(mut context: Context, metrics: Metrics, tracer: Tracer) -> Result<Exit, CliError> {
     let started = Instant::now();
     let relays = start_relays().await.map_err(|error| CliError::Failed(format!("can't start the relays: {error}")))?;
     let urls: Vec<RelayUrl> = relays.iter().map(|relay| relay.url().clone()).collect();
@@ -76,14 +80,13 @@ async fn demonstrate(mut context: Context) -> Result<Exit, CliError> {
     ))?;
 
     context.config.sync.bootstrap_relays = vec![urls[0].clone()];
-    let metrics = process::metrics();
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let shown = run::shown();
     let mut status = shown.status.subscribe();
     let cancel = CancellationToken::new();
     let serving = {
         let (store, cancel) = (Arc::clone(&store), cancel.clone());
-        tokio::spawn(async move { run::serve(&context, store, metrics, shown, cancel).await })
+        tokio::spawn(async move { run::serve(&context, store, metrics, tracer, shown, cancel).await })
     };
 
     let mut expected = world.accepted_ids();

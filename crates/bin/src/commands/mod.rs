@@ -29,6 +29,8 @@ pub struct Context {
     pub config: Config,
     /// The strategies, made of their sections.
     pub strategies: Strategies,
+    /// The environment, for what there is no key for.
+    pub environment: Environment,
 }
 
 /// Does what the command line asks.
@@ -46,13 +48,12 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
     let registry = |loaded: &Loaded| registry.clone().with_plugins(&loaded.config.plugins);
     let context = |loaded: Loaded| -> Result<Context, CliError> {
         let strategies = registry(&loaded).build(&loaded)?;
-        Ok(Context { common: common.clone(), config: loaded.config, strategies })
+        Ok(Context { common: common.clone(), config: loaded.config, strategies, environment: env.clone() })
     };
     match command {
         Command::Run(args) => {
             let loaded = load()?;
             loaded.check_for_run()?;
-            loaded.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
             run::run(args, context(loaded)?)
         }
         Command::Sync(args) => {
@@ -66,7 +67,8 @@ pub fn dispatch(cli: Cli, registry: &Registry, env: &Environment) -> Result<Exit
                 return Err(CliError::Usage(format!("--strategy: {text}")));
             }
             strategies.warnings().iter().for_each(|warning| say(format_args!("warning: {warning}")));
-            sync::run(args, Context { common: common.clone(), config: loaded.config, strategies })
+            let environment = env.clone();
+            sync::run(args, Context { common: common.clone(), config: loaded.config, strategies, environment })
         }
         Command::Demo(args) => demo::run(args, context(load()?)?),
         Command::Import(args) => import::run(&args, &common, &load()?.config),

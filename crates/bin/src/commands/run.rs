@@ -1,8 +1,8 @@
 //! `run`: the daemon (CONTRACT.md).
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use engine::daemon::{self, DaemonConfig, Health, Shown};
 use engine::driver::Shared;
@@ -10,6 +10,8 @@ use sync_core::health::HealthConfig;
 use sync_core::manager::{ManagerConfig, StatusReport};
 use sync_core::store::EventStore;
 use telemetry::Metrics;
+use telemetry::spans::Tracer;
+use telemetry::traces::Traces;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,27 +27,50 @@ use crate::wiring;
 
 /// How long tasks may take to end after the daemon has.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long all of a stop may take, with room to spare below the five seconds that are promised.
+const STOP: Duration = Duration::from_millis(4_500);
 
 /// Runs it, until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// It could not be begun, or the store failed at the start.
 pub fn run(_: RunArgs, context: Context) -> Result<Exit, CliError> {
-    wiring::install_log(&context.common, &context.config)?;
-    context.strategies.warnings().iter().for_each(|warning| tracing::error!("{warning}"));
-    process::make_room(context.config.limits.max_relays);
     let metrics = process::metrics();
+    let traces = wiring::install_telemetry(&context, &metrics)?;
+    context.strategies.warnings().iter().for_each(|warning| tracing::error!("{warning}"));
+    let cancel = CancellationToken::new();
+    let stopping = Arc::new(OnceLock::new());
+    let result = served(&context, &traces, metrics, &cancel, &stopping);
+    // What the end has taken so far is taken off the time for the traces: a stop is promised to take five seconds at most.
+    let asked = stopping.get().copied().unwrap_or_else(Instant::now);
+    traces.finish((asked + STOP).saturating_duration_since(Instant::now()).clamp(LAST_WORDS, wiring::FLUSH));
+    tracing::info!("stopped");
+    result.map(|()| Exit::Done)
+}
+
+/// From the opening of the store to its closing. `stopping` is told when the end was asked for.
+fn served(
+    context: &Context,
+    traces: &Traces,
+    metrics: Metrics,
+    cancel: &CancellationToken,
+    stopping: &Arc<OnceLock<Instant>>,
+) -> Result<(), CliError> {
+    process::make_room(context.config.limits.max_relays);
     let store = Arc::new(store::open(&context.config, Access::Judge, Some(metrics.clone()))?);
     let runtime = wiring::runtime(context.config.limits.max_relays)?;
-    let cancel = CancellationToken::new();
     let result = runtime.block_on(async {
         wiring::stop_on_signal(cancel.clone())?;
-        serve(&context, store.clone(), metrics, shown(), cancel).await
+        let (stopped, stopping) = (cancel.clone(), Arc::clone(stopping));
+        tokio::spawn(async move {
+            stopped.cancelled().await;
+            stopping.get_or_init(Instant::now);
+        });
+        serve(context, store.clone(), metrics, traces.tracer(), shown(), cancel.clone()).await
     });
     runtime.shutdown_timeout(LAST_WORDS);
     store.close()?;
-    tracing::info!("stopped");
-    result.map(|()| Exit::Done)
+    result
 }
 
 /// Status and health before there are any.
@@ -61,6 +86,7 @@ pub(super) async fn serve(
     context: &Context,
     store: Arc<dyn EventStore>,
     metrics: Metrics,
+    tracer: Tracer,
     shown: Shown,
     cancel: CancellationToken,
 ) -> Result<(), CliError> {
@@ -83,7 +109,7 @@ pub(super) async fn serve(
     };
     let own = own_relay::start(config, Arc::clone(&store), metrics.clone(), cancel.clone()).await?;
     let (serving, own) = own.unzip();
-    let shared = Shared { waits_for_room: true, ..wiring::shared(config, store, metrics)? };
+    let shared = Shared { waits_for_room: true, ..wiring::shared(config, store, metrics, tracer)? };
     let connector = wiring::connector(config)?;
     daemon::run(DaemonConfig { serving, ..daemon_config(context) }, connector, shared, shown, cancel).await?;
     if let Some(own) = own

@@ -11,6 +11,7 @@ use sync_core::store::EventStore;
 use sync_core::strategy::Window;
 use sync_core::transport::Target;
 use telemetry::Metrics;
+use telemetry::spans::Tracer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -81,11 +82,24 @@ struct Summary {
 /// It could not be begun: usage, store.
 pub fn run(args: SyncArgs, context: Context) -> Result<Exit, CliError> {
     let filters = args.filters(now())?;
-    wiring::install_log(&context.common, &context.config)?;
     let metrics = Metrics::new();
+    let traces = wiring::install_telemetry(&context, &metrics)?;
+    let exit = synced(&args, &context, filters, metrics, traces.tracer());
+    traces.finish(wiring::FLUSH);
+    exit
+}
+
+/// From the opening of the store to its closing.
+fn synced(
+    args: &SyncArgs,
+    context: &Context,
+    filters: Vec<sync_core::nostr::filter::Filter>,
+    metrics: Metrics,
+    tracer: Tracer,
+) -> Result<Exit, CliError> {
     let store = Arc::new(store::open(&context.config, Access::Write, Some(metrics.clone()))?);
     let runtime = wiring::runtime(args.relays.len())?;
-    let exit = runtime.block_on(sync_all(&args, &context, filters, store.clone(), metrics));
+    let exit = runtime.block_on(sync_all(args, context, filters, store.clone(), metrics, tracer));
     runtime.shutdown_timeout(Duration::from_secs(1));
     store.close()?;
     exit
@@ -97,6 +111,7 @@ async fn sync_all(
     filters: Vec<sync_core::nostr::filter::Filter>,
     store: Arc<store_lmdb::LmdbStore>,
     metrics: Metrics,
+    tracer: Tracer,
 ) -> Result<Exit, CliError> {
     let mut relays = args.relays.clone();
     relays.sort_unstable();
@@ -106,7 +121,7 @@ async fn sync_all(
     config.limits.max_connections_per_host = config.limits.max_connections_per_host.max(relays.len());
     let config = &config;
     let connector = wiring::connector(config)?;
-    let shared = wiring::shared(config, store.clone(), metrics)?;
+    let shared = wiring::shared(config, store.clone(), metrics, tracer)?;
     let cancel = CancellationToken::new();
     wiring::stop_on_signal(cancel.clone())?;
     let started = Instant::now();

@@ -1,4 +1,5 @@
-//! Where values come from: defaults < file < environment < flags, merged by figment; each value remembers its origin.
+//! Where values come from: defaults < file < environment < flags, merged by figment; each value remembers its origin. Of the
+//! environment, OTEL_* stands below GRASP_SYNC_*.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -6,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use telemetry::traces::masked;
 
+use super::otel;
 use super::problem::{ConfigErrors, Problem, is_secret};
 use super::raw::Raw;
 
@@ -30,6 +33,11 @@ impl Environment {
     /// Those of this process.
     pub fn of_process() -> Self {
         std::env::vars_os().collect()
+    }
+
+    /// A variable's value; `None` where it isn't set, or isn't UTF-8.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(key, _)| key == name).and_then(|(_, value)| Some(value.to_str()?.trim().to_owned()))
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
@@ -113,6 +121,9 @@ impl Layers {
         if let Some(path) = find_file(flags, env)? {
             layer(format!("file {}", path.display()), read_file(&path)?);
         }
+        for (origin, dict) in otel::found(env).into_iter().map(otel::Found::into_layer) {
+            layer(origin, dict);
+        }
         let mut vars: Vec<_> = env.0.iter().filter_map(|(name, value)| Some((name.to_str()?, value))).collect();
         vars.sort_unstable();
         for (name, value) in vars {
@@ -165,7 +176,16 @@ pub(super) fn shown(path: &KeyPath, value: &Value) -> String {
     if is_secret(path, value) {
         return "(hidden)".to_owned();
     }
-    toml::Value::try_from(value).map_or_else(|_| format!("{value:?}"), |value| value.to_string())
+    let value = presentable(path, value);
+    toml::Value::try_from(&value).map_or_else(|_| format!("{value:?}"), |value| value.to_string())
+}
+
+/// A value without what must not be shown of it: collectors are given keys in their addresses.
+pub(super) fn presentable(path: &KeyPath, value: &Value) -> Value {
+    match value.as_str() {
+        Some(text) if path.is("telemetry.otlp_endpoint") => Value::from(masked(text)),
+        _ => value.clone(),
+    }
 }
 
 /// The defaults as a tree.

@@ -5,6 +5,7 @@
 
 mod check;
 mod layers;
+mod otel;
 mod problem;
 mod raw;
 mod settings;
@@ -57,13 +58,6 @@ impl Loaded {
             return Err(self.problem("service.domain", text).into());
         }
         Ok(())
-    }
-
-    /// What is accepted but has no effect in this version, one line each.
-    pub fn warnings(&self) -> Vec<String> {
-        let endpoint = self.config.telemetry.otlp_endpoint.is_some();
-        let warnings = [(endpoint, "telemetry.otlp_endpoint is set, but this version exports no traces")];
-        warnings.into_iter().filter(|(is_set, _)| *is_set).map(|(_, text)| text.to_owned()).collect()
     }
 
     /// The effective configuration as TOML, each value with its origin in a comment; secrets hidden.

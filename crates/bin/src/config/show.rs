@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use figment::value::{Dict, Value};
 
-use super::layers::{KeyPath, Layers, quoted_key, shown};
+use super::layers::{KeyPath, Layers, presentable, quoted_key, shown};
 use super::problem::is_secret;
 
 /// As TOML that can be read back.
@@ -49,7 +49,7 @@ fn collect(layers: &Layers, path: &KeyPath, dict: &Dict, object: &mut serde_json
                 let source = layers.origin(value);
                 let value = match is_secret(&path, value) {
                     true => "(hidden)".into(),
-                    false => serde_json::to_value(value).unwrap_or_default(),
+                    false => serde_json::to_value(presentable(&path, value)).unwrap_or_default(),
                 };
                 object.insert(path.to_string(), serde_json::json!({ "value": value, "source": source }));
             }

@@ -141,14 +141,6 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn what_has_no_effect_is_said() {
-    let config = "[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"";
-    let ended = Place::with_config(config).run(&["config", "check"]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("warning: telemetry.otlp_endpoint is set"), "{ended:?}");
-}
-
-#[test]
 fn a_key_is_nothing_to_warn_of() {
     let config = "[service]\nsecret_key = \"5fe0a7dd1be5c4d2a7b8a5f4ce3d1c3e9f4b7f1d2d6c1e0b9a8f7e6d5c4b3a21\"";
     let ended = Place::with_config(config).run(&["config", "check"]);

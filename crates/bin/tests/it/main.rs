@@ -50,3 +50,6 @@ mod sync_auth;
 mod sync_command;
 mod sync_directions;
 mod sync_hostile;
+mod traces;
+mod traces_collector;
+mod traces_settings;

@@ -49,9 +49,17 @@ async fn events_beyond_a_bound_are_counted() {
         json: serde_json::to_string(event).expect("an event"),
         filters: Arc::new([Filter::new()]),
         store: true,
+        batch: None,
+        question: None,
     });
     let (answers, mut answered) = mpsc::channel(MAX_ANSWERS);
-    let work = Work { jobs: jobs.collect(), offered: Vec::new(), state: Vec::new(), relay: url() };
+    let work = Work {
+        jobs: jobs.collect(),
+        offered: Vec::new(),
+        state: Vec::new(),
+        relay: url(),
+        context: tracing::Span::none(),
+    };
     shared.ingest.submit(shared.ingest.place().await.expect("runs"), work, answers);
     while !matches!(answered.recv().await, Some(Answer::Settled { .. })) {}
     for (limit, count) in [("max_event_size", Some(1)), ("max_tags", Some(1)), ("max_future", Some(1))] {

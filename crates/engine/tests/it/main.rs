@@ -6,3 +6,4 @@ mod ingest;
 mod limits;
 mod support;
 mod syncing;
+mod traces;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use engine::Clock;
 use engine::driver::Shared;
 use engine::ingest::{Ingest, OwnRelay};
+use engine::trace::Traces;
 use sync_core::check::EventLimits;
 use sync_core::intake::IntakeConfig;
 use sync_core::model::RelayUrl;
@@ -257,6 +258,7 @@ pub(crate) fn shared(store: Arc<dyn EventStore>, memory_per_relay: usize) -> Sha
         memory_per_relay,
         parking: Arc::default(),
         waits_for_room: false,
+        traces: Traces::default(),
     }
 }
 

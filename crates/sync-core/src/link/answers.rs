@@ -34,18 +34,17 @@ impl RelayLink {
         {
             piece.shown.insert(id);
         }
+        // Otherwise it is counted when the store has spoken.
         if verdict == CheckVerdict::New
+            && self.config.dry_run
             && let Some(running) = self.sessions.get(&session)
             && let Some(carried) = self.batches.get_mut(&running.at.batch)
             && self.config.direction.down()
         {
             // What a dry run leaves out of the store comes again at the seam of two pages.
             let part = &mut carried.parts[running.at.part];
-            let again = self.config.dry_run && part.is_accounted(&id);
-            carried.counts.need += u64::from(!again);
-            if self.config.dry_run {
-                part.account(id);
-            }
+            carried.counts.need += u64::from(!part.is_accounted(&id));
+            part.account(id);
         }
         self.drive(session, Input::Event { sub, id, created_at, verdict }, local, now);
     }

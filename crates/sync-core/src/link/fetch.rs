@@ -7,7 +7,7 @@ use nostr::event::EventId;
 
 use super::machine::{MAX_FETCHES, RelayLink, Sub, SubTarget};
 use super::piece::{At, Wanted};
-use super::{LinkOutput, wire};
+use super::{AnswerEnd, Asked, LinkOutput, wire};
 use crate::model::FailureReason;
 use crate::response::{Meaning, Said};
 use crate::store::{KnownEvent, LocalSets};
@@ -115,14 +115,17 @@ impl RelayLink {
         let (id, deadline) = (self.next_fetch, self.answer_deadline(at, now));
         let Some(piece) = self.piece(at) else { return false };
         piece.fetches += 1;
+        let session = piece.session;
         let mut expected = piece.span.filter.clone();
         self.next_fetch += 1;
         // The relay is asked by id alone; what comes must match the filter that showed the id, too.
         let asked = nostr::filter::Filter::new().ids(ids.iter().map(|wanted| wanted.id));
         expected.ids.clone_from(&asked.ids);
-        let sub = Sub { target: SubTarget::Fetch(id), filters: Arc::new([expected]), batch: Some(at.batch) };
+        let sub =
+            Sub { target: SubTarget::Fetch(id), filters: Arc::new([expected]), batch: Some(at.batch), question: None };
         let wire = self.open_sub('f', sub);
         self.send(wire::req(&wire, &[asked]), Some(at.batch));
+        self.asked(&wire, at.batch, session, Asked::Ids(ids.len() as u64));
         self.owes(now);
         let open: BTreeMap<_, _> = ids.into_iter().map(|wanted| (wanted.id, wanted.within)).collect();
         self.fetches.insert(id, Fetch { at, wire, asked: open.len(), open, last, asked_at: now.mono_ms, deadline });
@@ -249,6 +252,11 @@ impl RelayLink {
     /// in the window that showed it.
     pub(super) fn fetch_ended(&mut self, id: u64, end: FetchEnd<'_>, local: &dyn LocalSets, now: Now) {
         let Some(Fetch { at, wire, open, asked, last, asked_at, .. }) = self.fetches.remove(&id) else { return };
+        match end {
+            FetchEnd::Eose => {}
+            FetchEnd::Said(said) => self.answered(&wire, AnswerEnd::Broken(said.text.clone())),
+            FetchEnd::Silence => self.answered(&wire, AnswerEnd::Broken("no answer in time".to_owned())),
+        }
         self.close_sub(&wire);
         self.touch();
         self.release(open.keys().copied(), local);

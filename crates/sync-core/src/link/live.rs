@@ -110,7 +110,8 @@ impl RelayLink {
             let old = live.wire.take();
             // An answer is matched by what was asked for, without the limit.
             let asked: Arc<[Filter]> = live.filters.as_slice().into();
-            let wire = self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None });
+            let wire =
+                self.open_sub('l', Sub { target: SubTarget::Live(key), filters: asked, batch: None, question: None });
             if let Some(live) = self.live.get_mut(&key) {
                 live.wire = Some(wire.clone());
                 live.unanswered_until = Some(now.mono_ms + DEFAULT_ANSWER_TIMEOUT_MS);

@@ -18,12 +18,13 @@ use super::part::{Carried, Part};
 use super::piece::{At, Piece, Stage};
 use super::probe::Probe;
 use super::publish::Publishing;
+use super::questions::{Open, Questions};
 use super::running::Running;
 use super::silence::Silence;
 use super::upload::Upload;
 use super::verdicts::Owner;
 use super::wire::{self, RelayFrame};
-use super::{CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
+use super::{AnswerEnd, CheckJob, Checked, LinkCommand, LinkNotice, LinkOutput, LiveKey, Token};
 use crate::model::{BatchId, FailureReason, RelayUrl};
 use crate::response::{Meaning, SaidIn, classify};
 use crate::store::LocalSets;
@@ -68,6 +69,8 @@ pub(super) struct Sub {
     pub(super) filters: Arc<[Filter]>,
     /// The batch that its bytes are counted for.
     pub(super) batch: Option<BatchId>,
+    /// What of a session's questions is open on it.
+    pub(super) question: Option<Open>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,7 @@ pub struct RelayLink {
     pub(super) batches: BTreeMap<BatchId, Carried>,
     pub(super) sessions: BTreeMap<u64, Running>,
     pub(super) next_session: u64,
+    pub(super) questions: Questions,
     pub(super) fetches: BTreeMap<u64, Fetch>,
     pub(super) next_fetch: u64,
     pub(super) uploads: BTreeMap<EventId, Upload>,
@@ -157,6 +161,7 @@ impl RelayLink {
             batches: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 1,
+            questions: Questions::default(),
             fetches: BTreeMap::new(),
             next_fetch: 1,
             uploads: BTreeMap::new(),
@@ -202,10 +207,14 @@ impl RelayLink {
         self.hears(now);
         match RelayFrame::parse(&text) {
             Some(RelayFrame::Event { sub, json }) => {
-                let Some((wire, known)) = self.subs.get_key_value(&*sub) else { return };
-                let (wire, filters) = (wire.clone(), Arc::clone(&known.filters));
-                let owner = self.owner_of(known.target);
-                if let Some(carried) = known.batch.and_then(|batch| self.batches.get_mut(&batch)) {
+                let Some(known) = self.subs.get_mut(&*sub) else { return };
+                let (filters, target, batch) = (Arc::clone(&known.filters), known.target, known.batch);
+                let question = known.question.as_mut().map(|open| {
+                    open.received();
+                    open.number
+                });
+                let (wire, owner) = (sub.into_owned(), self.owner_of(target));
+                if let Some(carried) = batch.and_then(|batch| self.batches.get_mut(&batch)) {
                     carried.counts.bytes_down += text.len() as u64;
                     carried.counts.received += 1;
                 }
@@ -213,12 +222,19 @@ impl RelayLink {
                 let token = self.inbox.push(Arrived::Event { wire, checked: None });
                 let store = matches!(owner, Some(Owner::Live(_))) || self.stores();
                 self.owners.extend(owner.map(|owner| (token, owner)));
-                if let Some(Owner::Piece(at)) = owner
+                if let Some(Owner::Piece { at, .. }) = owner
                     && let Some(piece) = self.piece(at)
                 {
                     piece.outstanding.insert(token, None);
                 }
-                self.out.push_back(LinkOutput::Check(CheckJob { token, json: job_json, filters, store }));
+                self.out.push_back(LinkOutput::Check(CheckJob {
+                    token,
+                    json: job_json,
+                    filters,
+                    store,
+                    batch,
+                    question,
+                }));
             }
             _ if !self.inbox.is_empty() => {
                 self.inbox.push(Arrived::Frame(text));
@@ -382,7 +398,7 @@ impl RelayLink {
         let bytes = text.len() as u64;
         match frame {
             RelayFrame::Event { .. } | RelayFrame::Other => {}
-            RelayFrame::Eose { sub, finished } => match self.counted(&sub, bytes) {
+            RelayFrame::Eose { sub, finished } => match self.answer_counted(&sub, bytes, AnswerEnd::Whole) {
                 Some(SubTarget::Live(key)) => self.live_heard(&sub, key),
                 Some(SubTarget::Session { session, sub, .. }) => self.session_eose(session, sub, finished, local, now),
                 Some(SubTarget::Fetch(fetch)) => self.fetch_ended(fetch, FetchEnd::Eose, local, now),
@@ -391,7 +407,7 @@ impl RelayLink {
             },
             RelayFrame::Closed { sub, text } => {
                 let said = classify(SaidIn::Closed, &text, None);
-                let (target, wire) = (self.counted(&sub, bytes), sub);
+                let (target, wire) = (self.answer_counted(&sub, bytes, AnswerEnd::Broken(said.text.clone())), sub);
                 self.subs.remove(&*wire);
                 self.heed(&said, now);
                 match target {
@@ -405,13 +421,15 @@ impl RelayLink {
                 }
             }
             RelayFrame::NegMsg { sub, payload } => {
-                if let Some(SubTarget::Session { session, sub, neg: true }) = self.counted(&sub, bytes) {
+                let target = self.answer_counted(&sub, bytes, AnswerEnd::Whole);
+                if let Some(SubTarget::Session { session, sub, neg: true }) = target {
                     self.session_neg_msg(session, sub, wire::unhex(&payload), local, now);
                 }
             }
             RelayFrame::NegErr { sub, text, cap } => {
                 let said = classify(SaidIn::NegErr, &text, cap);
-                if let Some(SubTarget::Session { session, sub: number, neg: true }) = self.counted(&sub, bytes) {
+                let target = self.answer_counted(&sub, bytes, AnswerEnd::Broken(said.text.clone()));
+                if let Some(SubTarget::Session { session, sub: number, neg: true }) = target {
                     self.subs.remove(&*sub);
                     self.heed(&said, now);
                     self.session_neg_err(session, number, &said, local, now);

@@ -21,6 +21,7 @@
 //! | `silence` | when the relay was last heard, and when it is given up for its silence |
 //! | `live` | which live subscriptions are open |
 //! | `subs` | what is open on the wire, and whose it is |
+//! | `questions` | what is told of each question to whoever observes |
 //! | `wire` | how frames are read and written |
 
 mod answers;
@@ -38,6 +39,7 @@ mod part;
 mod piece;
 mod probe;
 mod publish;
+mod questions;
 mod running;
 mod session;
 mod settle;
@@ -60,6 +62,7 @@ use crate::transport::Fault;
 
 pub use machine::{LinkConfig, RelayLink};
 pub use memory::RelayMemory;
+pub use questions::Surround;
 
 /// The number of a live subscription, chosen by who asks for it.
 pub type LiveKey = u64;
@@ -100,6 +103,10 @@ pub struct CheckJob {
     pub filters: Arc<[Filter]>,
     /// Whether it is to be stored when it is valid and new.
     pub store: bool,
+    /// The batch that it came for; `None` where it came by a live subscription.
+    pub batch: Option<BatchId>,
+    /// The question that brought it: [`LinkNotice::Asked`].
+    pub question: Option<u64>,
 }
 
 /// What the checks said of one job.
@@ -135,6 +142,30 @@ pub enum LinkOutput {
     Published(OwnVerdict),
     /// The connection is of no use: close it, for this reason.
     Close(Fault),
+}
+
+/// What a relay is asked for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Asked {
+    /// A message of a reconciliation.
+    Round,
+    /// A REQ with the session's filter.
+    Page,
+    /// A REQ for this many ids.
+    Ids(u64),
+}
+
+/// How a question ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerEnd {
+    /// With the end that belongs to it.
+    Whole,
+    /// The relay refused or broke off; its words.
+    Broken(String),
+    /// It was taken back.
+    TakenBack,
 }
 
 /// What happened on a connection, for the manager, metrics and traces.
@@ -194,6 +225,30 @@ pub enum LinkNotice {
         rounds: u64,
         /// `complete`, or the reason.
         outcome: String,
+        /// Whether something is missing for it: it isn't complete, and not merely cut into smaller windows.
+        failed: bool,
+    },
+    /// A question of a session went out: for observers alone, there are many.
+    Asked {
+        /// The batch.
+        batch: BatchId,
+        /// The session; for a request by id, the last one that named some of the ids. It may have ended.
+        session: u64,
+        /// The question, unique within the connection.
+        question: u64,
+        /// What kind of question.
+        kind: Asked,
+    },
+    /// A question has its end: for observers alone.
+    Answered {
+        /// The batch.
+        batch: BatchId,
+        /// The question.
+        question: u64,
+        /// Events that came by it.
+        received: u64,
+        /// How it ended.
+        end: AnswerEnd,
     },
     /// What is drained of a batch, filter by filter; at most [`FilterCoverage::MAX_FILTERS`], those that aren't whole first.
     /// Told when a window has ended, once a second at most.
@@ -212,6 +267,8 @@ pub enum LinkNotice {
     Bad {
         /// Why.
         reason: crate::strategy::BadEvent,
+        /// The batch that it came for.
+        batch: Option<BatchId>,
     },
     /// A frame that can't be read.
     Garbage,

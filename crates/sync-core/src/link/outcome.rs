@@ -33,7 +33,8 @@ impl RelayLink {
             SessionOutcome::Unsupported { text } => format!("unsupported: {text}"),
             SessionOutcome::Failed { text, .. } => format!("failed: {text}"),
         };
-        let ended = LinkNotice::SessionEnded { batch: at.batch, session: id, rounds, outcome: told };
+        let failed = !matches!(outcome, SessionOutcome::Complete | SessionOutcome::TooBig { .. });
+        let ended = LinkNotice::SessionEnded { batch: at.batch, session: id, rounds, outcome: told, failed };
         self.out.push_back(LinkOutput::Notice(ended));
         let Some(piece) = self.piece(at) else { return };
         match outcome {

@@ -110,6 +110,8 @@ pub(super) struct Ripe {
 pub(super) struct Piece {
     pub(super) span: Span,
     pub(super) stage: Stage,
+    /// The last session that carried it; 0 before the first.
+    pub(super) session: u64,
     /// Sessions of the present strategy that failed in a way that may pass.
     pub(super) attempts: u32,
     /// Verification rounds begun.
@@ -176,6 +178,7 @@ impl Piece {
         Self {
             span,
             stage: Stage::Waiting,
+            session: 0,
             attempts: 0,
             verifications: 0,
             fresh_needs: 0,

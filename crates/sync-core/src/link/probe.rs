@@ -110,7 +110,12 @@ impl RelayLink {
                 };
                 let id = self.next_fetch;
                 self.next_fetch += 1;
-                let sub = Sub { target: SubTarget::Probe(id), filters: Arc::new([expected]), batch: Some(at.batch) };
+                let sub = Sub {
+                    target: SubTarget::Probe(id),
+                    filters: Arc::new([expected]),
+                    batch: Some(at.batch),
+                    question: None,
+                };
                 let wire = self.open_sub('p', sub);
                 self.send(wire::req(&wire, &[asked]), Some(at.batch));
                 self.owes(now);

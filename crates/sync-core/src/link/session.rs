@@ -10,7 +10,7 @@ use nostr::filter::Filter;
 use super::machine::{RelayLink, Sub, SubTarget};
 use super::piece::{At, Dense, HAVE_SAMPLE, Piece, Span, Stage, Wanted};
 use super::running::{LazyView, Running};
-use super::{LinkNotice, LinkOutput, wire};
+use super::{Asked, LinkNotice, LinkOutput, wire};
 use crate::model::{BatchId, FailureReason};
 use crate::store::LocalSets;
 use crate::strategy::{
@@ -161,6 +161,7 @@ impl RelayLink {
         // A verification round looks for what is missing here; uploads were offered before it.
         let direction = if verifies { Direction::Down } else { asked };
         piece.stage = Stage::Running(id);
+        piece.session = id;
         piece.renew();
         let drained = if direction.up() { Vec::new() } else { piece.drained.clone() };
         let session = chosen.open(SessionRequest {
@@ -235,8 +236,8 @@ impl RelayLink {
         let Some(running) = self.sessions.get_mut(&id) else { return };
         let view = LazyView { local, filter: &running.filter, window: running.window, relay: &self.config.relay };
         let time = running.time(now);
-        let result = running.session.handle(input, &view, time);
         let (at, strategy, verifies) = (running.at, running.strategy, running.verifies);
+        let result = self.questions.around(at.batch, id, || running.session.handle(input, &view, time));
         let mark = self.inbox.next_token();
         let mut outcome = None;
         while let Some(output) = self.sessions.get_mut(&id).and_then(|running| running.session.poll()) {
@@ -402,16 +403,19 @@ impl RelayLink {
                     asked.limit = None;
                     let wire = self.open_session_sub(id, sub, asked, false);
                     self.send(wire::req(&wire, std::slice::from_ref(&*filter)), batch);
+                    self.asked(&wire, at.batch, id, Asked::Page);
                     self.owes(now);
                 }
                 Message::NegOpen { sub, filter, payload } => {
                     let wire = self.open_session_sub(id, sub, (*filter).clone(), true);
                     self.send(wire::neg_open(&wire, &filter, &payload), batch);
+                    self.asked(&wire, at.batch, id, Asked::Round);
                     self.owes(now);
                 }
                 Message::NegMsg { sub, payload } => {
                     if let Some(wire) = running.wires.get(&sub).cloned() {
                         self.send(wire::neg_msg(&wire, &payload), batch);
+                        self.asked(&wire, at.batch, id, Asked::Round);
                         self.owes(now);
                     }
                 }
@@ -427,7 +431,8 @@ impl RelayLink {
     fn open_session_sub(&mut self, session: u64, sub: SubId, filter: Filter, neg: bool) -> String {
         let batch = self.sessions.get(&session).map(|running| running.at.batch);
         let target = SubTarget::Session { session, sub, neg };
-        let wire = self.open_sub(if neg { 'n' } else { 'r' }, Sub { target, filters: Arc::new([filter]), batch });
+        let wire = self
+            .open_sub(if neg { 'n' } else { 'r' }, Sub { target, filters: Arc::new([filter]), batch, question: None });
         if let Some(running) = self.sessions.get_mut(&session)
             && let Some(reused) = running.wires.insert(sub, wire.clone())
         {
@@ -445,7 +450,7 @@ impl RelayLink {
         if let Err(ProtocolError(text)) = session.handle(Input::ConnectionLost, &view, now) {
             // It ends as it had to in any case; what it has to say stands.
             let outcome = format!("failed: {text}");
-            let ended = LinkNotice::SessionEnded { batch: at.batch, session: id, rounds, outcome };
+            let ended = LinkNotice::SessionEnded { batch: at.batch, session: id, rounds, outcome, failed: true };
             self.out.push_back(LinkOutput::Notice(ended));
         }
         let mark = self.inbox.next_token();

@@ -1,7 +1,7 @@
 //! What is open on the wire, whose it is, and what concerns the whole connection.
 
 use super::machine::{RelayLink, Sub, SubTarget};
-use super::{LinkNotice, LinkOutput, wire};
+use super::{AnswerEnd, LinkNotice, LinkOutput, wire};
 use crate::model::BatchId;
 use crate::response::{Meaning, Said};
 use crate::time::{MonoMillis, Now};
@@ -36,6 +36,12 @@ impl RelayLink {
         Some(target)
     }
 
+    /// The same for a frame that ends what is asked by `sub`.
+    pub(super) fn answer_counted(&mut self, wire: &str, bytes: u64, end: AnswerEnd) -> Option<SubTarget> {
+        self.answered(wire, end);
+        self.counted(wire, bytes)
+    }
+
     pub(super) fn open_sub(&mut self, prefix: char, sub: Sub) -> String {
         self.next_wire += 1;
         let wire = format!("{prefix}{}", self.next_wire);
@@ -46,6 +52,9 @@ impl RelayLink {
     /// Ends a subscription of ours, with the message that its kind calls for.
     pub(super) fn close_sub(&mut self, wire: &str) {
         if let Some(sub) = self.subs.remove(wire) {
+            if let (Some(open), Some(batch)) = (sub.question, sub.batch) {
+                self.out.push_back(open.ended(batch, AnswerEnd::TakenBack));
+            }
             let neg = matches!(sub.target, SubTarget::Session { neg: true, .. });
             self.send(if neg { wire::neg_close(wire) } else { wire::close(wire) }, sub.batch);
         }

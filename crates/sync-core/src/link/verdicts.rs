@@ -17,7 +17,11 @@ const MAX_BAD: u64 = 1_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owner {
     Live(LiveKey),
-    Piece(At),
+    /// Whether it came by a page: what is fetched by id was counted as needed when it was named.
+    Piece {
+        at: At,
+        paged: bool,
+    },
 }
 
 impl RelayLink {
@@ -32,8 +36,8 @@ impl RelayLink {
         now: Now,
     ) -> bool {
         self.release([id], local);
-        let at = match self.owners.remove(&token) {
-            Some(Owner::Piece(at)) => at,
+        let (at, paged) = match self.owners.remove(&token) {
+            Some(Owner::Piece { at, paged }) => (at, paged),
             Some(Owner::Live(key)) => {
                 if let Err(error) = outcome {
                     self.live_unstored(key, error, now);
@@ -43,6 +47,8 @@ impl RelayLink {
             None => return false,
         };
         let Some(carried) = self.batches.get_mut(&at.batch) else { return false };
+        // What comes again at the seam of two pages may not have been stored when it was checked.
+        carried.counts.need += u64::from(paged && *outcome != Ok(IntakeOutcome::Duplicate));
         match outcome {
             Ok(IntakeOutcome::Stored | IntakeOutcome::Held) => carried.counts.stored += 1,
             Ok(IntakeOutcome::Duplicate) => carried.counts.duplicate += 1,
@@ -72,9 +78,13 @@ impl RelayLink {
     pub(super) fn owner_of(&self, target: SubTarget) -> Option<Owner> {
         match target {
             SubTarget::Live(key) => Some(Owner::Live(key)),
-            SubTarget::Session { session, .. } => self.sessions.get(&session).map(|running| Owner::Piece(running.at)),
-            SubTarget::Fetch(fetch) => self.fetches.get(&fetch).map(|fetch| Owner::Piece(fetch.at)),
-            SubTarget::Probe(probe) => self.probes.get(&probe).map(|probe| Owner::Piece(probe.at)),
+            SubTarget::Session { session, .. } => {
+                self.sessions.get(&session).map(|running| Owner::Piece { at: running.at, paged: true })
+            }
+            SubTarget::Fetch(fetch) => {
+                self.fetches.get(&fetch).map(|fetch| Owner::Piece { at: fetch.at, paged: false })
+            }
+            SubTarget::Probe(probe) => self.probes.get(&probe).map(|probe| Owner::Piece { at: probe.at, paged: false }),
         }
     }
 
@@ -89,7 +99,7 @@ impl RelayLink {
         let live = matches!(self.owners.get(&token), Some(Owner::Live(_)));
         let settled_now = verdict != CheckVerdict::New || !(live || self.stores());
         if settled_now
-            && let Some(Owner::Piece(at)) = self.owners.remove(&token)
+            && let Some(Owner::Piece { at, .. }) = self.owners.remove(&token)
             && let Some(carried) = self.batches.get_mut(&at.batch)
         {
             match verdict {
@@ -108,14 +118,15 @@ impl RelayLink {
         }
         if settled_now {
             self.release([id], local);
-        } else if let Some(Owner::Piece(at)) = self.owners.get(&token).copied()
+        } else if let Some(Owner::Piece { at, .. }) = self.owners.get(&token).copied()
             && let Some(waiting) = self.piece(at).and_then(|piece| piece.outstanding.get_mut(&token))
         {
             *waiting = Some(id);
         }
         match verdict {
             CheckVerdict::Bad(reason) => {
-                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason }));
+                let batch = self.subs.get(wire).and_then(|sub| sub.batch);
+                self.out.push_back(LinkOutput::Notice(LinkNotice::Bad { reason, batch }));
                 self.rubbish(reason.as_str());
             }
             CheckVerdict::New | CheckVerdict::Known => self.good += 1,

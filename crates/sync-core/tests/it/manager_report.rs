@@ -23,7 +23,10 @@ fn session(rig: &mut Rig, batch: &BatchRequest, strategy: &str, ended: bool) {
     let (strategy, filter) = (strategy.to_owned(), "{}".to_owned());
     rig.notice("a", LinkNotice::SessionStarted { batch, session, strategy, filter, window });
     if ended {
-        rig.notice("a", LinkNotice::SessionEnded { batch, session, rounds: 1, outcome: "complete".to_owned() });
+        rig.notice(
+            "a",
+            LinkNotice::SessionEnded { batch, session, rounds: 1, outcome: "complete".to_owned(), failed: false },
+        );
     }
 }
 

@@ -16,9 +16,16 @@ macro_rules! words {
         #[non_exhaustive]
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
+        impl $name {
+            /// The word in the label.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
         impl EncodeLabelValue for $name {
             fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-                match self { $(Self::$variant => EncodeLabelValue::encode(&$text, encoder)),+ }
+                EncodeLabelValue::encode(&self.as_str(), encoder)
             }
         }
     };
@@ -41,6 +48,24 @@ words! {
         Up = "up",
         /// From the relay.
         Down = "down",
+    }
+}
+
+words! {
+    /// Why spans were lost on their way to the collector.
+    SpanLoss {
+        /// The queue had no room: the collector is slower than spans are made.
+        QueueFull = "queue_full",
+        /// No connection to the collector, or it broke.
+        Unreachable = "unreachable",
+        /// The collector didn't answer in time.
+        Timeout = "timeout",
+        /// The collector answered by an error.
+        Refused = "refused",
+        /// The collector took the request but for these spans.
+        Rejected = "rejected",
+        /// The process ended before they were sent.
+        Stopped = "stopped",
     }
 }
 
@@ -97,6 +122,11 @@ pub(super) struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct LimitLabel {
     pub(super) limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CauseLabel {
+    pub(super) cause: SpanLoss,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -25,10 +25,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use labels::{
-    AttemptLabels, BatchLabels, BytesLabels, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel, RelayNames,
-    StateLabel, StatusLabel, StrategyLabel, TierLabel, VersionLabel,
+    AttemptLabels, BatchLabels, BytesLabels, CauseLabel, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel,
+    RelayNames, StateLabel, StatusLabel, StrategyLabel, TierLabel, VersionLabel,
 };
-pub use labels::{AttemptResult, Direction, OTHER, Tier};
+pub use labels::{AttemptResult, Direction, OTHER, SpanLoss, Tier};
 use optional::OptionalGauge;
 pub use registry::{Described, Kind};
 
@@ -80,6 +80,8 @@ struct Inner {
     own_received: Family<OutcomeLabel, Counter>,
     own_sent: Counter,
     store_commit_seconds: Histogram,
+    spans_exported: Counter,
+    spans_dropped: Family<CauseLabel, Counter>,
     healthy: Gauge,
     plugins: Family<StateLabel, Gauge>,
     build_info: Family<VersionLabel, Gauge>,
@@ -150,6 +152,8 @@ impl Metrics {
             own_received: Family::default(),
             own_sent: Counter::default(),
             store_commit_seconds: commit_buckets(),
+            spans_exported: Counter::default(),
+            spans_dropped: Family::default(),
             healthy: Gauge::default(),
             plugins: Family::default(),
             build_info: Family::default(),
@@ -327,6 +331,21 @@ impl Metrics {
     /// `grasp_sync_store_commit_seconds`: one durable commit.
     pub fn store_commit(&self, took: Duration) {
         self.0.store_commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// `grasp_sync_spans_exported_total`: spans that the collector took.
+    pub fn spans_exported(&self, spans: u64) {
+        self.0.spans_exported.inc_by(spans);
+    }
+
+    /// `grasp_sync_spans_dropped_total{cause}`: spans that the collector didn't get.
+    pub fn spans_dropped(&self, cause: SpanLoss, spans: u64) {
+        self.0.spans_dropped.get_or_create(&CauseLabel { cause }).inc_by(spans);
+    }
+
+    /// Spans for which the queue had no room, so far.
+    pub(crate) fn spans_overflown(&self) -> u64 {
+        self.0.spans_dropped.get_or_create(&CauseLabel { cause: SpanLoss::QueueFull }).get()
     }
 
     /// `grasp_sync_healthy`: whether the process can do its work, as `/healthz` says.

@@ -181,6 +181,18 @@ impl Inner {
     }
 
     fn register_process(&self, to: &mut Registered) {
+        to.add(
+            "grasp_sync_spans_exported",
+            "Spans that the collector of traces took",
+            &[],
+            self.spans_exported.clone(),
+        );
+        to.add(
+            "grasp_sync_spans_dropped",
+            "Spans that it didn't get, by cause",
+            &["cause"],
+            self.spans_dropped.clone(),
+        );
         to.add("grasp_sync_healthy", "Whether the process can do its work", &[], self.healthy.clone());
         to.add("grasp_sync_plugins", "Plugins, by what became of them", &["state"], self.plugins.clone());
         to.add("grasp_sync_build_info", "What runs", &["version"], self.build_info.clone());

@@ -29,6 +29,8 @@ fn exercised(metrics: &Metrics) {
     metrics.own_connections(3);
     metrics.own_received("stored");
     metrics.own_sent(8);
+    metrics.spans_exported(12);
+    metrics.spans_dropped(SpanLoss::Refused, 4);
     metrics.healthy(true);
     metrics.plugins("barred", 1);
     metrics.started("1.2.3", 1_700_000_000);

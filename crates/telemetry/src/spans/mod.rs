@@ -1,16 +1,22 @@
 //! The spans of CONTRACT.md, "Traces": one root per batch, one child per session, with every field in its place.
 //!
 //! A span exists from the start of what it stands for to its end. What is known only then is declared empty and recorded
-//! by `end`, which also writes one DEBUG line in the span's context. A batch that is dropped without an end was superseded.
-//! Texts that a relay had a say in are recorded as strings, which the log quotes and escapes.
+//! by `end`, which also writes one DEBUG line in the span's context. A batch that is dropped without an end was superseded,
+//! or its task panicked. Texts that a relay had a say in are recorded as strings, which the log quotes and escapes.
+//!
+//! Batches and sessions are spans of `tracing` too, of the level ERROR: log lines of every level that are written within
+//! carry their fields, the trace's id among them. What lies below (`below`) is in the trace alone.
 
+mod below;
 pub mod names;
 
+use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt};
 use tracing::field::Empty;
-use tracing::{Span, debug, info_span};
+use tracing::{Span, debug, error_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+pub use below::{Answer, ConnectionSpan, IngestSpan, Ingested, Question, QuestionSpan, Tracer};
 use names::{field, name};
 
 /// The target of these spans and of their lines, for log filters: `sync=debug`.
@@ -34,7 +40,9 @@ pub struct BatchStart<'a> {
     /// How many root events its success confirms.
     pub root_events: u64,
     /// The batch whose discoveries it follows up: a link, not a parent.
-    pub caused_by: Option<&'a BatchLink>,
+    pub caused_by: Option<&'a SpanLink>,
+    /// The connection that carries it: a link too.
+    pub connection: Option<&'a SpanLink>,
 }
 
 /// What a batch ended as.
@@ -91,24 +99,24 @@ pub struct BatchSpan {
     ended: bool,
 }
 
-/// What a later batch needs to point back at the one that gave rise to it. Outlives that one's span.
+/// What a batch needs to point at another span. Outlives that span.
 #[derive(Debug, Clone)]
-pub struct BatchLink(SpanContext);
+pub struct SpanLink(SpanContext);
 
 impl BatchSpan {
     /// Opens the root span of a batch.
     pub fn start(batch: BatchStart<'_>) -> Self {
-        let span = info_span!(
+        let span = error_span!(
             target: TARGET,
             parent: None,
             name::BATCH,
             { field::RELAY_URL } = batch.relay,
-            { field::BATCH_ID } = batch.id,
+            { field::BATCH_ID } = count(batch.id),
             { field::BATCH_REASON } = batch.reason,
             { field::BATCH_LAYER } = batch.layer,
-            { field::BATCH_FILTERS } = batch.filters,
-            { field::BATCH_REPOS } = batch.repos,
-            { field::BATCH_ROOT_EVENTS } = batch.root_events,
+            { field::BATCH_FILTERS } = count(batch.filters),
+            { field::BATCH_REPOS } = count(batch.repos),
+            { field::BATCH_ROOT_EVENTS } = count(batch.root_events),
             { field::SYNC_STRATEGY } = Empty,
             { field::EVENTS_NEEDED } = Empty,
             { field::EVENTS_RECEIVED } = Empty,
@@ -117,15 +125,16 @@ impl BatchSpan {
             { field::BYTES_UP } = Empty,
             { field::BYTES_DOWN } = Empty,
             { field::OUTCOME } = Empty,
+            { field::SPANS_LEFT_OUT } = Empty,
             { field::TRACE_ID } = Empty,
         );
-        if let Some(BatchLink(cause)) = batch.caused_by
-            && cause.is_valid()
-        {
-            span.add_link(cause.clone());
+        for (word, link) in [("caused_by", batch.caused_by), ("connection", batch.connection)] {
+            if let Some(SpanLink(to)) = link.filter(|SpanLink(to)| to.is_valid()) {
+                span.add_link_with_attributes(to.clone(), vec![KeyValue::new(field::LINK, word)]);
+            }
         }
         let open = Self { span, ended: false };
-        let BatchLink(context) = open.link();
+        let SpanLink(context) = open.link();
         if context.is_valid() {
             open.span.record(field::TRACE_ID, context.trace_id().to_string().as_str());
         }
@@ -138,13 +147,18 @@ impl BatchSpan {
     }
 
     /// What batches that this one gives rise to point back with.
-    pub fn link(&self) -> BatchLink {
-        BatchLink(self.span.context().span().span_context().clone())
+    pub fn link(&self) -> SpanLink {
+        SpanLink(self.span.context().span().span_context().clone())
+    }
+
+    /// Whether its trace is exported: whether spans below it are worth making.
+    pub fn is_recorded(&self) -> bool {
+        self.span.context().span().is_recording()
     }
 
     /// Opens the span of a session of this batch.
     pub fn session(&self, strategy: &str, filter: &str, window: &str) -> SessionSpan {
-        SessionSpan(info_span!(
+        let span = error_span!(
             target: TARGET,
             parent: &self.span,
             name::SESSION,
@@ -153,23 +167,33 @@ impl BatchSpan {
             { field::WINDOW } = window,
             { field::ROUNDS } = Empty,
             { field::OUTCOME } = Empty,
-        ))
+        );
+        let context = span.context().span().span_context().clone();
+        SessionSpan { span, context, ended: false }
     }
 
     /// A session passed from one strategy to the next: an event of the batch. `to` is empty where none was left.
     pub fn fell_back(&self, from: &str, to: &str, reason: &str) {
-        debug!(target: TARGET, parent: &self.span, from, to, reason, "fallback");
+        let told = [(field::FROM, from), (field::TO, to), (field::REASON, reason)];
+        let told = told.into_iter().map(|(key, value)| KeyValue::new(key, value.to_owned())).collect();
+        self.span.add_event(name::FALLBACK, told);
+        self.span.in_scope(|| debug!(target: TARGET, from, to, reason, "fallback"));
+    }
+
+    /// So many spans of it were not made.
+    pub fn left_out(&self, spans: u64) {
+        self.span.record(field::SPANS_LEFT_OUT, count(spans));
     }
 
     /// Records how the batch ended, and closes its span.
     pub fn end(mut self, end: BatchEnd<'_>) {
         self.span.record(field::SYNC_STRATEGY, end.strategy);
-        self.span.record(field::EVENTS_NEEDED, end.needed);
-        self.span.record(field::EVENTS_RECEIVED, end.received);
-        self.span.record(field::EVENTS_STORED, end.stored);
-        self.span.record(field::EVENTS_REJECTED, end.rejected);
-        self.span.record(field::BYTES_UP, end.bytes_up);
-        self.span.record(field::BYTES_DOWN, end.bytes_down);
+        self.span.record(field::EVENTS_NEEDED, count(end.needed));
+        self.span.record(field::EVENTS_RECEIVED, count(end.received));
+        self.span.record(field::EVENTS_STORED, count(end.stored));
+        self.span.record(field::EVENTS_REJECTED, count(end.rejected));
+        self.span.record(field::BYTES_UP, count(end.bytes_up));
+        self.span.record(field::BYTES_DOWN, count(end.bytes_down));
         self.close(end.outcome);
     }
 
@@ -178,196 +202,83 @@ impl BatchSpan {
         self.span.record(field::OUTCOME, outcome.as_str());
         if let BatchOutcome::Failed { reason } = outcome {
             self.span.set_status(Status::error(reason.to_owned()));
-            debug!(target: TARGET, parent: &self.span, reason, "batch ended");
+            self.span.in_scope(|| debug!(target: TARGET, reason, "batch ended"));
         } else {
-            debug!(target: TARGET, parent: &self.span, "batch ended");
+            self.span.in_scope(|| debug!(target: TARGET, "batch ended"));
         }
+        // Not when the last handle goes: log lines of what is still under way may hold one.
+        self.span.context().span().end();
     }
 }
 
 impl Drop for BatchSpan {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        if std::thread::panicking() {
+            self.close(BatchOutcome::Failed { reason: PANICKED });
+        } else {
             self.close(BatchOutcome::Superseded);
         }
     }
 }
 
-/// The open span of a session.
+/// Why a batch failed whose task panicked.
+const PANICKED: &str = "the connection's task panicked";
+/// How a session ended that was not told how.
+const CUT_OFF: &str = "cut off";
+
+/// The open span of a session; dropped without an end, it was cut off.
 #[derive(Debug)]
-pub struct SessionSpan(Span);
+pub struct SessionSpan {
+    span: Span,
+    context: SpanContext,
+    ended: bool,
+}
 
 impl SessionSpan {
-    /// The span itself, to open rounds, pages, fetching and ingesting within.
+    /// The span itself, to be entered while working on the session.
     pub fn span(&self) -> &Span {
-        &self.0
+        &self.span
     }
 
-    /// Records how the session ended, and closes its span. `outcome`: `complete`, or the reason.
-    pub fn end(self, rounds: u64, outcome: &str) {
-        self.0.record(field::ROUNDS, rounds);
-        self.0.record(field::OUTCOME, outcome);
-        debug!(target: TARGET, parent: &self.0, "session ended");
+    /// What spans below it need, which may begin after its end.
+    pub fn link(&self) -> SpanLink {
+        SpanLink(self.context.clone())
     }
+
+    /// Records how the session ended, and closes its span. `outcome`: `complete`, or the reason, which is the span's status
+    /// where `failed`.
+    pub fn end(mut self, rounds: u64, outcome: &str, failed: bool) {
+        self.span.record(field::ROUNDS, count(rounds));
+        self.close(outcome, failed);
+    }
+
+    fn close(&mut self, outcome: &str, failed: bool) {
+        self.ended = true;
+        self.span.record(field::OUTCOME, outcome);
+        if failed {
+            self.span.set_status(Status::error(outcome.to_owned()));
+        }
+        // Within it, and so within its batch: a line that only names it as its parent shows no more than that.
+        self.span.in_scope(|| debug!(target: TARGET, "session ended"));
+        self.span.context().span().end();
+    }
+}
+
+impl Drop for SessionSpan {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.close(CUT_OFF, false);
+        }
+    }
+}
+
+/// A count as traces have it: they know no unsigned numbers.
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use opentelemetry::trace::TracerProvider as _;
-    use opentelemetry_sdk::error::OTelSdkResult;
-    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-    use tracing_subscriber::layer::SubscriberExt;
-
-    use super::*;
-    use crate::log::tests::Kept;
-    use crate::log::{LogOptions, subscriber};
-
-    const START: BatchStart<'_> = BatchStart {
-        relay: "wss://a.b",
-        id: 7,
-        reason: "new_items",
-        layer: "2+3",
-        filters: 3,
-        repos: 2,
-        root_events: 1,
-        caused_by: None,
-    };
-
-    const END: BatchEnd<'_> = BatchEnd {
-        strategy: "negentropy,req",
-        needed: 10,
-        received: 9,
-        stored: 8,
-        rejected: 1,
-        bytes_up: 100,
-        bytes_down: 200,
-        outcome: BatchOutcome::Confirmed,
-    };
-
-    #[derive(Debug, Clone, Default)]
-    struct Exported(Arc<Mutex<Vec<SpanData>>>);
-
-    impl SpanExporter for Exported {
-        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().expect("not poisoned").extend(batch);
-            Ok(())
-        }
-    }
-
-    /// What `work` logs at `level`, and what it exports, by name of the span.
-    fn observed(level: &str, work: impl FnOnce()) -> (String, Vec<SpanData>) {
-        let (kept, exported) = (Kept::default(), Exported::default());
-        let provider = SdkTracerProvider::builder().with_simple_exporter(exported.clone()).build();
-        let options = LogOptions { filter: Some(level.to_owned()), ..LogOptions::default() };
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        let subscriber = subscriber(&options, kept.clone()).expect("valid").with(layer);
-        tracing::subscriber::with_default(subscriber, work);
-        let spans = std::mem::take(&mut *exported.0.lock().expect("not poisoned"));
-        (kept.text(), spans)
-    }
-
-    fn attribute(span: &SpanData, key: &str) -> String {
-        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
-        found.map(|attribute| attribute.value.to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn a_batch_is_one_trace_with_every_field_of_the_contract() {
-        let (_, spans) = observed("error", || {
-            let batch = BatchSpan::start(START);
-            batch.session("negentropy", r#"{"kinds":[1]}"#, "all").end(4, "complete");
-            batch.end(END);
-        });
-        let [session, batch] = spans.as_slice() else { panic!("two spans, not {spans:?}") };
-        for (key, value) in [
-            ("relay.url", "wss://a.b"),
-            ("batch.id", "7"),
-            ("batch.reason", "new_items"),
-            ("batch.layer", "2+3"),
-            ("batch.filters", "3"),
-            ("batch.repos", "2"),
-            ("batch.root_events", "1"),
-            ("sync.strategy", "negentropy,req"),
-            ("events.needed", "10"),
-            ("events.received", "9"),
-            ("events.stored", "8"),
-            ("events.rejected", "1"),
-            ("bytes.up", "100"),
-            ("bytes.down", "200"),
-            ("outcome", "confirmed"),
-        ] {
-            assert_eq!(attribute(batch, key), value, "{key}");
-        }
-        for (key, value) in
-            [("strategy.name", "negentropy"), ("filter", r#"{"kinds":[1]}"#), ("window", "all"), ("rounds", "4")]
-        {
-            assert_eq!(attribute(session, key), value, "{key}");
-        }
-        assert_eq!((batch.name.as_ref(), session.name.as_ref()), ("sync.batch", "strategy.session"));
-        assert_eq!(session.parent_span_id, batch.span_context.span_id());
-        assert_eq!(session.span_context.trace_id(), batch.span_context.trace_id());
-        assert_eq!(batch.status, Status::Unset);
-    }
-
-    #[test]
-    fn a_failed_batch_has_the_status_error_and_says_why() {
-        let outcome = BatchOutcome::Failed { reason: "12 ids not served" };
-        let (log, spans) = observed("debug", || BatchSpan::start(START).end(BatchEnd { outcome, ..END }));
-        assert_eq!(spans[0].status, Status::error("12 ids not served"));
-        assert_eq!(attribute(&spans[0], "outcome"), "failed");
-        assert!(log.contains("12 ids not served"), "{log}");
-    }
-
-    #[test]
-    fn a_batch_that_is_dropped_was_superseded() {
-        let (log, spans) = observed("debug", || drop(BatchSpan::start(START)));
-        assert_eq!(attribute(&spans[0], "outcome"), "superseded");
-        assert!(log.contains("superseded"), "{log}");
-    }
-
-    #[test]
-    fn a_batch_links_to_the_one_that_gave_rise_to_it_even_after_that_has_ended() {
-        let (_, spans) = observed("error", || {
-            let cause = BatchSpan::start(START);
-            let link = cause.link();
-            cause.end(END);
-            BatchSpan::start(BatchStart { id: 8, caused_by: Some(&link), ..START }).end(END);
-        });
-        let [cause, follower] = spans.as_slice() else { panic!("two spans, not {spans:?}") };
-        assert_ne!(cause.span_context.trace_id(), follower.span_context.trace_id());
-        let links: Vec<_> = follower.links.iter().map(|link| link.span_context.clone()).collect();
-        assert_eq!(links, std::slice::from_ref(&cause.span_context));
-    }
-
-    #[test]
-    fn the_end_is_one_line_with_the_fields_and_the_trace_id() {
-        let (log, spans) = observed("debug", || {
-            let batch = BatchSpan::start(START);
-            batch.fell_back("negentropy", "req", "unsupported: \x1b[31mno\nsuch thing");
-            batch.end(END);
-        });
-        let lines: Vec<_> = log.lines().collect();
-        assert_eq!(lines.len(), 2, "{log}");
-        assert!(lines[0].contains("fallback") && lines[0].contains("\"req\""), "{log}");
-        let trace_id = spans[0].span_context.trace_id().to_string();
-        for part in ["batch ended", "wss://a.b", "events.stored=8", "outcome=\"confirmed\"", trace_id.as_str()] {
-            assert!(lines[1].contains(part), "{part}: {log}");
-        }
-        assert!(!log.contains('\x1b'), "{log}");
-        assert_eq!(spans[0].events.events.iter().filter(|event| event.name == "fallback").count(), 1);
-    }
-
-    #[test]
-    fn without_an_exporter_the_lines_are_the_same_but_for_the_trace_id() {
-        let kept = Kept::default();
-        let options = LogOptions { filter: Some("sync=debug".to_owned()), ..LogOptions::default() };
-        tracing::subscriber::with_default(subscriber(&options, kept.clone()).expect("valid"), || {
-            let cause = BatchSpan::start(START);
-            BatchSpan::start(BatchStart { caused_by: Some(&cause.link()), ..START }).end(END);
-        });
-        let log = kept.text();
-        assert!(log.contains("events.stored=8") && !log.contains("trace.id"), "{log}");
-    }
-}
+mod tests;

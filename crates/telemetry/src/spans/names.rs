@@ -10,6 +10,12 @@ pub mod name {
     pub const ROUND: &str = "negentropy.round";
     /// One page of a REQ; a child of [`SESSION`].
     pub const PAGE: &str = "req.page";
+    /// A span that a plugin opens within a session of its own; carries the plugin's name for it.
+    pub const PLUGIN: &str = "strategy.plugin";
+    /// A connection to a relay: a trace of its own, which batches point at.
+    pub const CONNECTION: &str = "relay.connection";
+    /// What happened to a batch: a session passed from one strategy to the next.
+    pub const FALLBACK: &str = "fallback";
     /// Asking for events by id; a child of [`SESSION`].
     pub const FETCH: &str = "events.fetch";
     /// Checking and storing what came; a child of [`SESSION`].
@@ -46,6 +52,22 @@ pub mod field {
     pub const BYTES_UP: &str = "bytes.up";
     /// Bytes of frames received.
     pub const BYTES_DOWN: &str = "bytes.down";
+    /// Spans of a batch that are left out of its trace, because it has more than a trace may hold.
+    pub const SPANS_LEFT_OUT: &str = "spans.left_out";
+    /// Events that a question brought and that were known already.
+    pub const EVENTS_DUPLICATE: &str = "events.duplicate";
+    /// Ids that were asked for.
+    pub const EVENTS_ASKED: &str = "events.asked";
+    /// Why a link points where it does: `caused_by` or `connection`.
+    pub const LINK: &str = "link";
+    /// The strategy that gave up.
+    pub const FROM: &str = "from";
+    /// The strategy that took over; empty where none was left.
+    pub const TO: &str = "to";
+    /// Why.
+    pub const REASON: &str = "reason";
+    /// Batches that a connection carried.
+    pub const BATCHES: &str = "batches";
     /// `confirmed`, `failed` or `superseded`.
     pub const OUTCOME: &str = "outcome";
     /// The trace's id in hex, where spans are exported, so that log lines within a batch carry it.

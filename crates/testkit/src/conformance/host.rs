@@ -181,7 +181,7 @@ impl<'a> Host<'a> {
         let candidate = Candidate::parse(&json, &LIMITS);
         let place = self.items.get(&candidate.id()).filter(|item| self.known.contains(&id_of(item)));
         let known = place.map(|item| KnownEvent { created_at: item.created_at, stored: true });
-        let job = CheckJob { token: 0, json, filters: Arc::new([filter]), store: true };
+        let job = CheckJob { token: 0, json, filters: Arc::new([filter]), store: true, batch: None, question: None };
         let answer = candidate.check(&job, known, |_| true).0;
         if answer.verdict == CheckVerdict::New {
             self.known.insert(answer.id);

@@ -1,7 +1,7 @@
 //! How batches end, and how strategies follow one another.
 
 use serde_json::json;
-use sync_core::link::{LinkCommand, LinkNotice};
+use sync_core::link::{AnswerEnd, LinkCommand, LinkNotice};
 use sync_core::model::{BatchOutcome, FailureReason};
 use sync_core::strategy::{Output, SessionOutcome};
 
@@ -101,6 +101,10 @@ fn a_lost_connection_reports_every_batch() {
     bench.link.lost("reset by peer", &bench.local, bench.now);
     let mut lost = 0;
     while let Some(output) = bench.link.poll() {
+        if let LinkOutput::Notice(LinkNotice::Answered { end, .. }) = &output {
+            assert_eq!(*end, AnswerEnd::TakenBack);
+            continue;
+        }
         let LinkOutput::BatchDone(report) = output else { panic!("nothing is sent any more") };
         assert!(matches!(&report.outcome, BatchOutcome::Failed(failures)
             if failures[0].reason == FailureReason::ConnectionLost && failures[0].text == "reset by peer"));

@@ -8,6 +8,7 @@ mod hostile;
 mod live;
 mod probing;
 mod publishing;
+mod questions;
 mod silence;
 mod transfer;
 mod waiting;
