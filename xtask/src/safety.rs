@@ -41,6 +41,7 @@ fn asan() -> Result<(), Failure> {
     println!("the host's tests under AddressSanitizer");
     let mut command = Command::new("cargo");
     command.args(["+nightly", "test", "--locked", "--package", "strategy-abi", "--package", "strategy-host"]);
+    command.args(["--lib", "--tests"]);
     // By variables: the tests build libraries, which must be built the same way. With a target, build scripts and macros are left out.
     command.env("CARGO_BUILD_TARGET", TARGET).env("CARGO_TARGET_DIR", target_directory()?.join("asan"));
     // What libraries call of its runtime is in the program.

@@ -105,7 +105,7 @@ pub enum Level {
 /// The host, for one call: log and spans come out with the plugin's name. It can neither be kept for later nor be taken to another
 /// thread, where it might be gone:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail
 /// fn opens(host: &strategy_abi::Host<'_>) {
 ///     std::thread::scope(|scope| {
 ///         scope.spawn(|| host.log(strategy_abi::Level::Info, "still here?"));
@@ -113,7 +113,7 @@ pub enum Level {
 /// }
 /// ```
 ///
-/// ```compile_fail,E0521
+/// ```compile_fail
 /// fn opens(host: &strategy_abi::Host<'_>) -> Box<dyn std::any::Any> {
 ///     Box::new(host)
 /// }
