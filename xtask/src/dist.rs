@@ -18,8 +18,15 @@ const SHELLS: &[(&str, &str)] = &[
 ];
 
 /// Files that go along as they are.
-const ALONG: &[&str] =
-    &["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "grasp-sync.example.toml", "docs/metrics.md"];
+const ALONG: &[&str] = &[
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "grasp-sync.example.toml",
+    "docs/metrics.md",
+    "docs/traces.md",
+];
 
 /// Builds the release binary, and the archive with it.
 pub(crate) fn run_it() -> Result<(), Failure> {

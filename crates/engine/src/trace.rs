@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sync_core::link::{LinkNotice, RelayLink, Surround};
-use sync_core::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, RelayUrl, SyncMethod};
+use sync_core::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, Failure, RelayUrl, SyncMethod};
 use telemetry::metrics::Metrics;
 use telemetry::spans::{self, BatchEnd, BatchSpan, BatchStart, ConnectionSpan, SessionSpan, SpanLink, Tracer};
 use tracing::Span;
@@ -20,6 +20,23 @@ use below::Below;
 const MAX_LINKS: usize = 4_096;
 /// Spans of one batch: beyond them, what happens is counted in an attribute of the root. A relay can ask for many.
 const MAX_SPANS: u64 = 10_000;
+
+/// Failures that the status of a root names, and characters that it has at most: texts are the relays' own.
+const MAX_FAILURES: usize = 8;
+const MAX_STATUS: usize = 2_000;
+
+/// What is missing, for the status of a root.
+fn told(failures: &[Failure]) -> String {
+    let mut lines: Vec<String> = failures.iter().take(MAX_FAILURES).map(Failure::line).collect();
+    if let Some(more) = failures.len().checked_sub(MAX_FAILURES).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    let text = lines.join("; ");
+    match text.char_indices().nth(MAX_STATUS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
 
 /// What all connections share to make spans.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +140,9 @@ impl ConnectionTraces {
             caused_by: cause.as_ref(),
             connection: connection.as_ref(),
         });
-        self.shared.remember(request.id, span.link());
+        if span.is_recorded() {
+            self.shared.remember(request.id, span.link());
+        }
         self.contexts.open(request.id, span.span());
         self.batches += 1;
         let traced = Traced {
@@ -153,10 +172,9 @@ impl ConnectionTraces {
 
     pub(crate) fn end(&mut self, report: &BatchReport, metrics: &Metrics) {
         let failures = match &report.outcome {
-            BatchOutcome::Failed(failures) => failures.iter().map(|failure| failure.text.as_str()).collect(),
-            BatchOutcome::Confirmed => Vec::new(),
-        }
-        .join("; ");
+            BatchOutcome::Failed(failures) => told(failures),
+            BatchOutcome::Confirmed => String::new(),
+        };
         let outcome = match &report.outcome {
             BatchOutcome::Confirmed => spans::BatchOutcome::Confirmed,
             BatchOutcome::Failed(_) => spans::BatchOutcome::Failed { reason: &failures },
@@ -289,10 +307,25 @@ impl Surround for Contexts {
 #[cfg(test)]
 mod tests {
     use sync_core::link::{LinkConfig, RelayMemory};
-    use sync_core::model::{BatchReason, Layer, PendingItems};
-    use sync_core::strategy::{Direction, RelayProfile};
+    use sync_core::model::{BatchReason, FailureReason, Layer, PendingItems};
+    use sync_core::strategy::{Direction, RelayProfile, Window};
 
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_place_and_within_bounds() {
+        let failure = |second, text: &str| Failure {
+            filter: r#"{"kinds":[1]}"#.to_owned(),
+            window: Some(Window { since: second, until: second }),
+            reason: FailureReason::Timeout,
+            text: text.to_owned(),
+        };
+        assert_eq!(told(&[failure(5, "silence")]), r#"silence (filter {"kinds":[1]}, second 5)"#);
+        let many: Vec<_> = (0..10).map(|second| failure(second, "x")).collect();
+        assert!(told(&many).ends_with("; and 2 more"), "{}", told(&many));
+        let long: Vec<_> = (0..8).map(|second| failure(second, &"é".repeat(1_000))).collect();
+        assert_eq!(told(&long).chars().count(), MAX_STATUS + 1);
+    }
 
     #[test]
     fn a_batch_that_is_given_up_is_counted_once() {

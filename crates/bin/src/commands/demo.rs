@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sync_core::admission::AdmissionConfig;
 use sync_core::manager::StatusReport;
 use sync_core::model::{ConnectionStatus, RelayUrl};
 use sync_core::nostr::event::EventId;
@@ -42,7 +43,10 @@ pub fn run(_: DemoArgs, mut context: Context) -> Result<Exit, CliError> {
     let folder = tempfile::tempdir().map_err(|error| CliError::Failed(format!("no folder for the store: {error}")))?;
     let config = &mut context.config;
     config.service.domain = vec![DOMAIN.to_owned()];
-    config.admission.domains.clone_from(&config.service.domain);
+    config.admission = AdmissionConfig { domains: config.service.domain.clone(), ..AdmissionConfig::default() };
+    // What is real is left alone.
+    config.service.own_relay = None;
+    config.service.keys = None;
     config.service.listen = None;
     config.store.path = folder.path().join("store");
     config.store.max_size = 1 << 30;

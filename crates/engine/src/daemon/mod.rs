@@ -216,7 +216,12 @@ async fn judge(
     let trouble = Trouble::default();
     loop {
         let judging = Arc::clone(&store);
-        match spawn_store(move || judging.judge_backlog(now)).await {
+        // Each step of it is durable: what is left at the end is judged at the next start.
+        let judged = tokio::select! {
+            () = cancel.cancelled() => return Ok(None),
+            judged = spawn_store(move || judging.judge_backlog(now)) => judged,
+        };
+        match judged {
             Err(error @ StoreError::Full(_)) => {
                 if trouble.raise(&error) {
                     tracing::error!(%error, "stored events can't be judged: nothing else is done until there is room");

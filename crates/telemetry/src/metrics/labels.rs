@@ -17,6 +17,9 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word in the label.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }

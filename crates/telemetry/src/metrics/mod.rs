@@ -163,6 +163,10 @@ impl Metrics {
             start_time: OptionalGauge::default(),
         };
         all.register();
+        // A loss is seen to begin where there was a 0 before it.
+        for cause in SpanLoss::ALL {
+            all.spans_dropped.get_or_create(&CauseLabel { cause: *cause }).inc_by(0);
+        }
         Self(Arc::new(all))
     }
 
