@@ -4,33 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::driver::{self, RelayEvent};
-use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
+use sync_core::link::LinkCommand;
 use sync_core::model::{BatchOutcome, BatchReason, BatchRequest, FailureReason, Layer, PendingItems, SyncMethod};
 use sync_core::nostr::filter::Filter;
 use sync_core::strategy::{
-    Direction, RelayProfile, SessionHints, SessionRequest, StrategyDescriptor, StrategyOrder, Suitability, SyncSession,
+    RelayProfile, SessionHints, SessionRequest, StrategyDescriptor, StrategyOrder, Suitability, SyncSession,
     SyncStrategy,
 };
 use testkit::relay::{RelayCore, RelayOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{MemoryConnector, memory, req, shared, url};
-
-fn config(strategies: StrategyOrder) -> LinkConfig {
-    LinkConfig {
-        relay: url(),
-        profile: RelayProfile::default(),
-        strategies,
-        direction: Direction::Down,
-        dry_run: false,
-        rate_limit_cooldown_ms: 65_000,
-        max_future_s: 900,
-        keys: None,
-        memory: RelayMemory::default(),
-        seed: 1,
-    }
-}
+use crate::support::{MemoryConnector, config, memory, req, shared};
 
 fn batch(id: u64) -> LinkCommand {
     LinkCommand::Batch(BatchRequest {

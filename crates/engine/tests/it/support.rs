@@ -9,6 +9,7 @@ use engine::ingest::{Ingest, OwnRelay};
 use engine::trace::Traces;
 use sync_core::check::EventLimits;
 use sync_core::intake::IntakeConfig;
+use sync_core::link::{LinkConfig, RelayMemory};
 use sync_core::model::RelayUrl;
 use sync_core::nostr::event::{Event, EventId};
 use sync_core::nostr::filter::Filter;
@@ -16,7 +17,7 @@ use sync_core::store::{
     EventStore, FeedListener, FeedPage, FeedSeq, HeldEvent, KnownEvent, LocalSets, OutboxState, OwnVerdict, PageSize,
     Query, Reply, StateRecord, StateTable, StateWrite, StoreError, Submission,
 };
-use sync_core::strategy::{ItemKey, RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
+use sync_core::strategy::{Direction, ItemKey, RelayProfile, SetView, StrategyConfig, StrategyOrder, Window};
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, FrameSink, FrameSource, Target};
 use telemetry::Metrics;
 use testkit::relay::{Outgoing, RelayCore};
@@ -25,6 +26,22 @@ use tokio::sync::mpsc;
 
 /// Frames on their way.
 const WIRE: usize = 8;
+
+/// A connection that syncs down by these strategies.
+pub(crate) fn config(strategies: StrategyOrder) -> LinkConfig {
+    LinkConfig {
+        relay: url(),
+        profile: RelayProfile::default(),
+        strategies,
+        direction: Direction::Down,
+        dry_run: false,
+        rate_limit_cooldown_ms: 65_000,
+        max_future_s: 900,
+        keys: None,
+        memory: RelayMemory::default(),
+        seed: 1,
+    }
+}
 
 /// Connects to one relay, whatever the address.
 pub(crate) struct MemoryConnector {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use engine::driver::{self, RelayEvent, Shared};
 use engine::trace::Traces as Spans;
 use serde_json::Value;
-use sync_core::link::{LinkCommand, LinkConfig, LinkNotice, RelayMemory};
+use sync_core::link::{LinkCommand, LinkNotice};
 use sync_core::model::{BatchReason, BatchRequest, Layer, PendingItems, SyncMethod};
 use sync_core::nostr::filter::Filter;
 use sync_core::strategy::{
-    Direction, Input, Message, Output, ProtocolError, RelayProfile, SessionHints, SessionOutcome, SessionRequest,
-    SetView, StrategyDescriptor, StrategyOrder, Suitability, SyncSession, SyncStrategy,
+    Input, Message, Output, ProtocolError, RelayProfile, SessionHints, SessionOutcome, SessionRequest, SetView,
+    StrategyDescriptor, StrategyOrder, Suitability, SyncSession, SyncStrategy,
 };
 use sync_core::{MonoMillis, Now};
 use telemetry::log::{LogOptions, subscriber};
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{MemoryConnector, memory, req, shared, url};
+use crate::support::{MemoryConnector, config, memory, req, shared};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -158,21 +158,6 @@ impl Scene {
         traces.finish(PATIENCE);
         assert_eq!(receiver.problems(), Vec::<String>::new());
         receiver.spans()
-    }
-}
-
-fn config(strategies: StrategyOrder) -> LinkConfig {
-    LinkConfig {
-        relay: url(),
-        profile: RelayProfile::default(),
-        strategies,
-        direction: Direction::Down,
-        dry_run: false,
-        rate_limit_cooldown_ms: 65_000,
-        max_future_s: 900,
-        keys: None,
-        memory: RelayMemory::default(),
-        seed: 1,
     }
 }
 
