@@ -138,6 +138,24 @@ async fn records_that_cannot_be_written_are_written_with_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_the_store_to_be_judged() {
+    let store = SlowStore::new(judging(), 0);
+    store.judging_held.store(true, Ordering::SeqCst);
+    let (cancel, connector) = (CancellationToken::new(), MemoryConnector::new(RelayCore::new(RelayOptions::default())));
+    let shown_by =
+        Shown { status: watch::channel(Arc::new(StatusReport::default())).0, health: watch::channel(Health::Ok).0 };
+    let running = daemon::run(config(), connector, shared(store.clone(), 32 << 20), shown_by, cancel.clone());
+    let mut begun = store.judging.subscribe();
+    let stop = async {
+        begun.wait_for(|begun| *begun).await.expect("the store is there");
+        cancel.cancel();
+    };
+    let stopped = tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(running, stop) }).await;
+    store.allow(1);
+    assert_eq!(stopped.map(|(ended, ())| ended), Ok(Ok(())), "what isn't judged is judged at the next start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn intake_waits_for_room_and_goes_on_by_itself() {
     let world = World::generate(WorldSpec::default(), &[url()], "git.example.com");
     let relay = RelayCore::new(RelayOptions { events: world.events_for(0), ..RelayOptions::default() });

@@ -22,7 +22,7 @@ use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, F
 use telemetry::Metrics;
 use testkit::relay::{Outgoing, RelayCore};
 use testkit::store::MemoryStore;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Frames on their way.
 const WIRE: usize = 8;
@@ -153,6 +153,10 @@ pub(crate) struct SlowStore {
     pub(crate) records_full: AtomicBool,
     /// Who reads the feed panics.
     pub(crate) feed_broken: AtomicBool,
+    /// Judging is held up like submissions.
+    pub(crate) judging_held: AtomicBool,
+    /// Whether judging has begun.
+    pub(crate) judging: watch::Sender<bool>,
 }
 
 impl SlowStore {
@@ -164,6 +168,8 @@ impl SlowStore {
             closed: AtomicBool::default(),
             records_full: AtomicBool::default(),
             feed_broken: AtomicBool::default(),
+            judging_held: AtomicBool::default(),
+            judging: watch::Sender::new(false),
         })
     }
 
@@ -234,6 +240,11 @@ impl EventStore for SlowStore {
     }
 
     fn judge_backlog(&self, now: u64) -> Result<u64, StoreError> {
+        self.judging.send_replace(true);
+        if self.judging_held.load(Ordering::SeqCst) {
+            let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.changed.wait_while(allowed, |allowed| *allowed == 0).unwrap_or_else(PoisonError::into_inner));
+        }
         self.inner.judge_backlog(now)
     }
 
