@@ -46,9 +46,13 @@ impl Available {
 
     /// What is to be told of it where it is a plugin.
     pub fn plugin(&self) -> Option<PluginReport> {
+        self.loaded().map(|plugin| plugins::report(plugin))
+    }
+
+    fn loaded(&self) -> Option<&Arc<Plugin>> {
         match &self.origin {
             Origin::BuiltIn(_) => None,
-            Origin::Plugin(plugin) => Some(plugins::report(plugin)),
+            Origin::Plugin(plugin) => Some(plugin),
         }
     }
 }
@@ -143,17 +147,14 @@ impl Registry {
                         let text = format!("the strategy `{}` can't be used: {reason}", available.name);
                         problems.push(loaded.problem("sync.strategies", text));
                     }
-                    let info = available.plugin_info();
+                    let info = available.loaded().map(|plugin| plugin.info().clone());
                     let file = info.as_ref().map(|info| info.file.clone()).unwrap_or_default();
                     failed.push(Failed { file, info, reason });
                 }
             }
         }
-        let plugins = self.available.iter().filter_map(|available| match &available.origin {
-            Origin::Plugin(plugin) => Some(Arc::clone(plugin)),
-            Origin::BuiltIn(_) => None,
-        });
-        (Strategies { made, plugins: plugins.collect(), failed }, problems)
+        let plugins = self.available.iter().filter_map(Available::loaded).cloned().collect();
+        (Strategies { made, plugins, failed }, problems)
     }
 
     /// What to say where a name in `order` doesn't exist.
@@ -169,15 +170,6 @@ impl Registry {
             text += &format!("; not loaded: {} ({})", failed.file.display(), failed.reason);
         }
         text
-    }
-}
-
-impl Available {
-    fn plugin_info(&self) -> Option<strategy_host::PluginInfo> {
-        match &self.origin {
-            Origin::BuiltIn(_) => None,
-            Origin::Plugin(plugin) => Some(plugin.info().clone()),
-        }
     }
 }
 
