@@ -2,9 +2,11 @@
 //!
 //! It shows what others publish and decides nothing: reports and health come through watches, so that a slow reader sees
 //! the latest state and holds up nobody. What a request may cost is bounded: [`server`] bounds connections, headers and
-//! time; bodies are never read; [`events`] bounds the streams, [`stall`] drops who doesn't read. There is no authentication: it belongs on a loopback address.
+//! time; bodies are never read; [`events`] bounds the streams, [`stall`] drops who doesn't read. There is no
+//! authentication: it belongs on a loopback address, and [`host`] keeps pages of strangers from reading it there.
 
 mod events;
+mod host;
 mod page;
 mod routes;
 mod server;
@@ -32,6 +34,8 @@ pub(crate) struct AdminState {
     pub(crate) health: watch::Receiver<Health>,
     /// The metrics of the process.
     pub(crate) metrics: Metrics,
+    /// Names that it answers to beside the usual ones ([`host`]).
+    pub(crate) hosts: Arc<[String]>,
 }
 
 /// `admin.listen` can't be listened on.

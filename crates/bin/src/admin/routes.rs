@@ -9,7 +9,7 @@ use axum::http::header::{
     X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use sync_core::manager::StatusReport;
@@ -17,10 +17,11 @@ use telemetry::metrics;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Streams};
+use super::host::{self, Hosts};
 use super::{AdminState, Health, page};
 use crate::process;
 
-pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
+pub(super) fn router(state: AdminState, hosts: Hosts, shutdown: CancellationToken) -> Router {
     let streams = Streams::new(state.status.clone(), shutdown);
     let mut router = Router::new()
         .route("/", get(index))
@@ -32,7 +33,7 @@ pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
     for (path, media_type, text) in page::ASSETS {
         router = router.route(path, get(move || async move { ([(CONTENT_TYPE, media_type)], text) }));
     }
-    router.layer(map_response(careful))
+    router.layer(from_fn_with_state(hosts, host::guard)).layer(map_response(careful))
 }
 
 async fn index(State(state): State<AdminState>) -> Html<String> {

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::host::Hosts;
 use super::stall::Impatient;
 use super::{AdminState, routes};
 
@@ -65,9 +66,10 @@ impl<S: Sync> FromRequestParts<S> for Unhurried {
 /// Serves the endpoint until `shutdown`; open connections then have a second to end.
 ///
 /// # Errors
-/// Accepting connections has failed for a minute; the last failure.
+/// Accepting connections has failed for a minute, the last failure; or the listener has no address.
 pub(crate) async fn serve(listener: TcpListener, state: AdminState, shutdown: CancellationToken) -> io::Result<()> {
-    let app = routes::router(state, shutdown.clone());
+    let hosts = Hosts::at(listener.local_addr()?, Arc::clone(&state.hosts));
+    let app = routes::router(state, hosts, shutdown.clone());
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut failures = 0;

@@ -103,6 +103,7 @@ pub(super) async fn serve(
                 status: shown.status.subscribe(),
                 health: shown.health.subscribe(),
                 metrics: metrics.clone(),
+                hosts: Arc::from(config.admin.hosts.as_slice()),
             };
             Some(tokio::spawn(admin::serve(listener, state, cancel.clone())))
         }

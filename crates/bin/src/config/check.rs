@@ -81,7 +81,10 @@ impl Checker<'_> {
             health: self.health(&raw.health),
             limits: self.limits(&raw.limits),
             rejected: self.rejected(&raw.rejected),
-            admin: Admin { listen: self.take("admin.listen", values::optional(&raw.admin.listen, values::address)) },
+            admin: Admin {
+                listen: self.take("admin.listen", values::optional(&raw.admin.listen, values::address)),
+                hosts: self.take("admin.hosts", values::each(&raw.admin.hosts, values::host_name)),
+            },
             telemetry: self.telemetry(&raw.telemetry),
         }
     }

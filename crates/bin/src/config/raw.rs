@@ -141,7 +141,7 @@ section!(Limits {
 
 section!(Rejected { hot: String = "2m", cold: String = "7d", max_entries: u64 = 1_000_000u64 });
 
-section!(Admin { listen: String = "127.0.0.1:7448" });
+section!(Admin { listen: String = "127.0.0.1:7448", hosts: Vec<String> = [] });
 
 section!(Telemetry {
     otlp_endpoint: String = "",

@@ -112,6 +112,7 @@ fn described(path: &KeyPath, template: &Value) -> String {
 
 fn example(path: &KeyPath) -> &'static str {
     match path.last() {
+        Some("hosts") => r#"["status.example.com"]"#,
         Some("domain") => r#"["git.example.com"]"#,
         Some("bootstrap_relays") => r#"["wss://relay.example.com"]"#,
         Some("strategies") => r#"["negentropy", "req"]"#,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nostr::key::{Keys, PublicKey};
 use sync_core::admission::{AdmissionMode, ListEntry};
 use sync_core::model::{RelayUrl, RepoAddress, SyncMethod};
-use url::Url;
+use url::{Host, Url};
 
 use super::settings::PluginFile;
 use super::units::duration_in;
@@ -84,6 +84,14 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
     match Url::parse(&format!("https://{text}")) {
         Ok(url) if url.has_host() => Ok(text.to_owned()),
         _ => Err(allowed()),
+    }
+}
+
+/// The name of a host, by itself.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if name.eq_ignore_ascii_case(text) => Ok(text.to_owned()),
+        _ => Err("the name of a host, such as \"status.example.com\", without scheme, port and path".to_owned()),
     }
 }
 

@@ -59,7 +59,8 @@ impl Endpoint {
         let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
         let listener = bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let state = AdminState { status: status_seen, health: health_seen, metrics: metrics.clone() };
+        let state =
+            AdminState { status: status_seen, health: health_seen, metrics: metrics.clone(), hosts: Arc::from([]) };
         let server = tokio::spawn(serve(listener, state, shutdown.clone()));
         Self { address, status, health, metrics, shutdown, server }
     }
@@ -120,6 +121,21 @@ async fn metrics_are_served_with_their_media_type() {
 }
 
 #[tokio::test]
+async fn nothing_is_told_to_who_asks_by_a_strangers_name() {
+    let endpoint = Endpoint::start(vec![relay("wss://a.b", ConnectionStatus::Connected, "")]).await;
+    for path in ["/", "/status", "/events", "/metrics", "/healthz", "/page.js", "/nothing"] {
+        let mut stream = endpoint.connect().await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: rebound.example:7448\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 421") && answer.contains("admin.hosts"), "{path}: {answer}");
+        assert!(!answer.contains("wss://a.b"), "{path}: {answer}");
+    }
+    endpoint.stop().await;
+}
+
+#[tokio::test]
 async fn a_header_that_is_too_large_is_refused() {
     let endpoint = Endpoint::start(vec![]).await;
     let mut stream = endpoint.connect().await;
@@ -151,7 +167,7 @@ async fn unknown_addresses_and_methods_are_refused() {
     let endpoint = Endpoint::start(vec![]).await;
     assert!(endpoint.get("/nothing").await.0.starts_with("http/1.1 404"));
     let mut stream = endpoint.connect().await;
-    stream.write_all(b"POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.expect("sent");
+    stream.write_all(b"POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await.expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("answered");
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
