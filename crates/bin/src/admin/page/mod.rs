@@ -41,6 +41,13 @@ const HEAD: &str = "<!DOCTYPE html>
 <body>
 ";
 
+/// The field is for JavaScript, which shows it.
+const RELAYS_HEAD: &str = "<div class=\"head\"><h2>Relays</h2>\
+<label id=\"sift\" hidden><span id=\"sift-words\"></span> \
+<input id=\"sift-field\" type=\"search\" placeholder=\"address, status, reason\" aria-label=\"Show relays with these words\" \
+autocomplete=\"off\" spellcheck=\"false\"></label></div>
+";
+
 const FOOT: &str = "<footer>All times are UTC. \
 <a href=\"status\">status</a> <a href=\"events\">events</a> <a href=\"metrics\">metrics</a> <a href=\"healthz\">health</a>\
 </footer>
@@ -71,7 +78,7 @@ impl Display for Page<'_> {
         own_relay(f, report.own_relay.as_ref())?;
         f.write_str("<h2>Events stored per second</h2>\n")?;
         rate(f, &report.events_per_second)?;
-        f.write_str("<h2>Relays</h2>\n")?;
+        f.write_str(RELAYS_HEAD)?;
         rows::RELAYS.write(f, report.relays.iter().map(rows::relay))?;
         f.write_str("<h2>Batches in flight</h2>\n")?;
         rows::BATCHES.write(f, report.batches.iter().map(rows::batch))?;
@@ -119,7 +126,7 @@ fn own_relay(f: &mut fmt::Formatter<'_>, own: Option<&OwnRelayReport>) -> fmt::R
     f.write_str("</p>\n")
 }
 
-/// The last seconds as a line, and in words for whom a line says nothing.
+/// The last seconds as a line of steps, and in words for whom a line says nothing.
 fn rate(f: &mut fmt::Formatter<'_>, seconds: &[u64]) -> fmt::Result {
     let highest = seconds.iter().copied().max().unwrap_or(0);
     let start = StatusReport::MAX_SECONDS.saturating_sub(seconds.len());
@@ -129,7 +136,8 @@ fn rate(f: &mut fmt::Formatter<'_>, seconds: &[u64]) -> fmt::Result {
     )?;
     for (at, count) in seconds.iter().enumerate() {
         let height = if highest == 0 { 0.0 } else { 28.0 * *count as f64 / highest as f64 };
-        write!(f, "{}{},{:.1}", if at > 0 { " " } else { "" }, start + at, 30.0 - height)?;
+        let (from, y) = (start + at, 30.0 - height);
+        write!(f, "{}{from},{y:.1} {},{y:.1}", if at > 0 { " " } else { "" }, from + 1)?;
     }
     writeln!(
         f,

@@ -106,10 +106,33 @@
 
   // --- Parts of the page
 
+  /** The words that a relay's row must have, all of them, to be shown. */
+  let wanted = [];
+  const siftRow = (row) => {
+    // A row that isn't looked for costs no layout.
+    if (wanted.length === 0) {
+      row.hidden = false;
+      return;
+    }
+    const text = Array.from(row.cells, (cell) => cell.textContent).join('\n').toLowerCase();
+    row.hidden = !wanted.every((word) => text.includes(word));
+  };
+  const tellSifted = () => {
+    byId('sift').hidden = rows.size === 0;
+    const shown = () => grouped(Array.from(rows.values()).filter((row) => !row.hidden).length);
+    byId('sift-words').textContent = wanted.length > 0 ? `${shown()} of ${grouped(rows.size)}` : '';
+  };
+  const siftRows = () => {
+    wanted = byId('sift-field').value.toLowerCase().split(/\s+/).filter((word) => word !== '');
+    rows.forEach(siftRow);
+    tellSifted();
+  };
+
   const drawRelay = (relay) => {
     const known = rows.get(relay.url);
     if (known) {
-      fill(known, relayCells(relay));
+      siftRow(fill(known, relayCells(relay)));
+      tellSifted();
       return;
     }
     const row = newRow('relays', relayCells(relay));
@@ -117,16 +140,20 @@
     const body = byId('relays-rows');
     const next = Array.from(body.rows).find((other) => other.cells[0].textContent > relay.url);
     body.insertBefore(row, next ?? null);
+    siftRow(row);
     showTable('relays', true);
+    tellSifted();
   };
   const removeRelay = (url) => {
     rows.get(url)?.remove();
     rows.delete(url);
     showTable('relays', rows.size > 0);
+    tellSifted();
   };
   const drawRelays = (relays) => {
     const drawn = relays.map((relay) => [relay.url, newRow('relays', relayCells(relay))]);
     rows = new Map(drawn);
+    siftRows();
     byId('relays-rows').replaceChildren(...rows.values());
     showTable('relays', rows.size > 0);
   };
@@ -144,7 +171,10 @@
   const drawRate = (seconds) => {
     const highest = Math.max(0, ...seconds);
     const start = 120 - seconds.length;
-    const points = seconds.map((count, at) => `${start + at},${highest ? (30 - (28 * count) / highest).toFixed(1) : '30.0'}`);
+    const points = seconds.map((count, at) => {
+      const [from, y] = [start + at, highest ? (30 - (28 * count) / highest).toFixed(1) : '30.0'];
+      return `${from},${y} ${from + 1},${y}`;
+    });
     byId('rate-line').setAttribute('points', points.join(' '));
     byId('rate-words').textContent =
       `${grouped(seconds.at(-1) ?? 0)} in the last second, ${grouped(highest)} at most in one of the last two minutes`;
@@ -207,5 +237,6 @@
       if (source.readyState === EventSource.CLOSED) setTimeout(connect, TRY_AGAIN_MS);
     });
   };
+  byId('sift-field').addEventListener('input', siftRows);
   connect();
 })();

@@ -93,6 +93,40 @@ async fn changes_are_seen_without_loading_the_page_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn among_thousands_of_relays_those_with_the_words_are_found() {
+    let mut relays: Vec<_> =
+        (0..2_000).map(|at| relay(&format!("wss://r{at:04}.example"), ConnectionStatus::Connected, "")).collect();
+    let degraded = |at: usize| relay(&format!("wss://r{at:04}.example"), ConnectionStatus::ConnectedDegraded, "3 ids");
+    relays[1_234] = degraded(1_234);
+    let endpoint = Endpoint::start(relays.clone()).await;
+    let browser = live(&endpoint);
+    let shown = "Array.from(document.querySelectorAll('#relays-rows tr')).filter((row) => row.checkVisibility())
+        .map((row) => row.cells[0].textContent)";
+    let sift = |words: &str| {
+        let field = "document.getElementById('sift-field')";
+        browser.value(&format!("({field}.value = {}, {field}.dispatchEvent(new Event('input')))", json!(words)))
+    };
+    assert_eq!(browser.value(&format!("{shown}.length")).expect("rows"), 2_000);
+    sift("  IDS  degraded ").expect("words");
+    assert_eq!(browser.value(shown).expect("rows"), json!(["wss://r1234.example"]));
+    let words = "document.getElementById('sift-words').textContent";
+    assert_eq!(browser.value(words).expect("words"), "1 of 2,000");
+    browser.picture(&pictures().join("sifted.png")).expect("a picture");
+    // What changes comes and goes by the same words.
+    (relays[1_234], relays[77]) = (relays[0].clone(), degraded(77));
+    relays[1_234].url = RelayUrl::parse("wss://r1234.example").expect("valid");
+    endpoint.status.send_replace(report(relays.clone()));
+    browser.wait(&format!("JSON.stringify({shown}) === '[\"wss://r0077.example\"]'")).expect("the other one");
+    relays.remove(77);
+    endpoint.status.send_replace(report(relays));
+    browser.wait(&format!("{words} === '0 of 1,999'")).expect("none");
+    sift("").expect("no words");
+    assert_eq!(browser.value(&format!("{shown}.length")).expect("rows"), 1_999);
+    assert_silent(&browser);
+    endpoint.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_strangers_wrote_is_text_and_runs_nothing() {
     let endpoint = Endpoint::start(vec![]).await;
     let browser = live(&endpoint);

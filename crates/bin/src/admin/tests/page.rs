@@ -106,7 +106,7 @@ fn everything_is_there_without_scripts() {
         "Own relay the word (external): down, 12,345 events wait for it; the word",
         "<dd id=\"total-relays\">4</dd>",
         "40 in the last second, 1,250 at most in one of the last two minutes",
-        "points=\"116,30.0 117,29.9 118,2.0 119,29.1\"",
+        "points=\"116,30.0 117,30.0 117,29.9 118,29.9 118,2.0 119,2.0 119,29.1 120,29.1\"",
         "<span data-tone=\"warn\">ConnectedDegraded</span>",
         "<span data-tone=\"bad\">Dead</span>",
         "wss://b.example.com/it&#39;s",

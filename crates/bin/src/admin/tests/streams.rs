@@ -150,7 +150,10 @@ async fn a_reader_to_whom_nothing_is_to_be_told_stays() {
 async fn pages_from_elsewhere_take_no_place() {
     let endpoint = Endpoint::start(vec![]).await;
     let mut stream = endpoint.connect().await;
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n").await.expect("sent");
+    stream
+        .write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n")
+        .await
+        .expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("answered");
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
