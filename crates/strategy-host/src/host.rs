@@ -10,7 +10,7 @@ use strategy_abi::ffi::{self, Bytes, level};
 use sync_core::strategy::{ItemKey, KeyRange, SetView, VecSet};
 use tracing::Span;
 
-use crate::limits::{MAX_LINES, MAX_SPANS};
+use crate::limits::{MAX_LINES, MAX_SESSION_SPANS, MAX_SPANS};
 use crate::pool::Ask;
 use crate::table;
 
@@ -20,13 +20,15 @@ pub(crate) struct Desk {
     call: Mutex<Call>,
 }
 
-/// What happened within the current call.
+/// What happened within the current call, and what is carried from one to the next.
 #[derive(Default)]
 struct Call {
     lines: usize,
     spans: Vec<(u64, Span)>,
     begun: usize,
     next: u64,
+    /// Spans of the session so far.
+    made: usize,
 }
 
 impl Desk {
@@ -52,7 +54,7 @@ impl Desk {
         if call.lines > MAX_LINES {
             tracing::warn!(plugin = self.plugin, dropped = call.lines - MAX_LINES, "the plugin says too much at once");
         }
-        *call = Call { next: call.next, ..Call::default() };
+        *call = Call { next: call.next, made: call.made, ..Call::default() };
     }
 
     fn log(&self, level: u32, text: &str) {
@@ -77,7 +79,8 @@ impl Desk {
         call.begun += 1;
         call.next += 1;
         let number = call.next;
-        if call.begun <= MAX_SPANS {
+        if call.begun <= MAX_SPANS && call.made < MAX_SESSION_SPANS {
+            call.made += 1;
             let parent = call.spans.last().map_or_else(Span::current, |(_, span)| span.clone());
             let plugin = &*self.plugin;
             let span = tracing::info_span!(parent: &parent, "strategy.plugin", otel.name = name, plugin);
@@ -317,6 +320,25 @@ mod tests {
             assert_eq!(asks(move |set, _| (set.split)(set.ctx, &start, &end, 2, null_mut())), (0, true));
             assert_eq!(asks(move |set, _| (set.fingerprint)(set.ctx, &start, &end, null_mut())), ((), true));
         }
+    }
+
+    #[test]
+    fn neither_a_hand_off_nor_a_session_makes_spans_without_end() {
+        let desk = Desk::new("p".to_owned());
+        let begun = |times: usize| (0..times).fold(0, |_, _| desk.span_begin("x"));
+        let open = || desk.call.lock().expect("nobody panics").spans.len();
+        for _ in 0..MAX_SESSION_SPANS / MAX_SPANS - 1 {
+            begun(MAX_SPANS + 5);
+            assert_eq!(open(), MAX_SPANS);
+            desk.call_ended();
+        }
+        begun(MAX_SPANS - 1);
+        desk.call_ended();
+        let last = begun(5);
+        assert_eq!(open(), 1);
+        // A number without a span is no error.
+        desk.span_end(last);
+        assert_eq!(open(), 1);
     }
 
     #[test]

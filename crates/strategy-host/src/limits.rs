@@ -42,6 +42,8 @@ pub(crate) const MAX_TEXT: usize = 1_000;
 pub(crate) const MAX_LINES: usize = 100;
 /// Spans in one hand-off.
 pub(crate) const MAX_SPANS: usize = 1_000;
+/// Spans in one session.
+pub(crate) const MAX_SESSION_SPANS: usize = 10_000;
 /// Events that wait to be handed over together.
 pub(crate) const BATCH: usize = 256;
 /// How long they may wait for others, milliseconds.
