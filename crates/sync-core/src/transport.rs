@@ -68,7 +68,8 @@ impl FaultKind {
 pub struct Fault {
     /// What kind.
     pub kind: FaultKind,
-    /// For people: names the relay's address or certificate, and what went wrong.
+    /// For people: what went wrong, with the address or the certificate where that says more than the relay's own address,
+    /// which whoever shows it has beside it.
     pub text: String,
 }
 

@@ -57,7 +57,7 @@ impl WsConnector {
             let limit = self.config.max_connections_per_host;
             tracing::debug!(%relay, limit, "max_connections_per_host reached");
             let what = format_args!("{} has {limit} connections (limits.max_connections_per_host)", relay.host());
-            return Err(fault(FaultKind::HostFull, relay, what));
+            return Err(fault(FaultKind::HostFull, what));
         };
         let addresses = self.dialer.resolve(&target, deadline).await?;
 
@@ -97,7 +97,7 @@ impl WsConnector {
 
     async fn handshake(&self, relay: &RelayUrl, wire: Wire, deadline: Instant) -> Result<Ws, Fault> {
         let doing = "WebSocket handshake";
-        let mut request = relay.as_str().into_client_request().map_err(|error| of_ws(relay, doing, &error))?;
+        let mut request = relay.as_str().into_client_request().map_err(|error| of_ws(doing, &error))?;
         request.headers_mut().insert(USER_AGENT, self.user_agent.clone());
         let limits = WebSocketConfig::default()
             .read_buffer_size(self.config.read_buffer_size)
@@ -107,9 +107,9 @@ impl WsConnector {
             )
             .max_message_size(Some(self.config.max_message_size))
             .max_frame_size(Some(self.config.max_message_size));
-        match within(deadline, relay, doing, client_async_with_config(request, wire, Some(limits))).await? {
+        match within(deadline, doing, client_async_with_config(request, wire, Some(limits))).await? {
             Ok((socket, _)) => Ok(socket),
-            Err(error) => Err(of_ws(relay, doing, &error)),
+            Err(error) => Err(of_ws(doing, &error)),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Dialer {
         let (host, port) = (bare_host(relay), relay.port());
         let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => within(deadline, relay, "resolving the name", tokio::net::lookup_host((host, port)))
+            Err(_) => within(deadline, "resolving the name", tokio::net::lookup_host((host, port)))
                 .await?
                 .map_err(|error| of_resolution(relay, &error))?
                 .collect(),
@@ -87,27 +87,26 @@ impl Dialer {
             let until = now + deadline.saturating_duration_since(now) / shares;
             shares -= 1;
             let doing = format!("connecting to {address}");
-            match within(until, relay, &doing, TcpStream::connect(address)).await {
+            match within(until, &doing, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return self.secure(relay, stream, deadline).await,
-                Ok(Err(error)) => last = Some(of_io(relay, &doing, &error)),
+                Ok(Err(error)) => last = Some(of_io(&doing, &error)),
                 Err(late) => last = Some(late),
             }
         }
-        Err(last.unwrap_or_else(|| fault(FaultKind::Dns, relay, "the name has no address")))
+        Err(last.unwrap_or_else(|| fault(FaultKind::Dns, "the name has no address")))
     }
 
     async fn secure(&self, relay: &RelayUrl, stream: TcpStream, deadline: Instant) -> Result<Wire, Fault> {
         // Small frames sent one after another would wait for acknowledgements (WIRE.md).
-        stream.set_nodelay(true).map_err(|error| of_io(relay, "setting TCP_NODELAY", &error))?;
+        stream.set_nodelay(true).map_err(|error| of_io("setting TCP_NODELAY", &error))?;
         if !relay.is_tls() {
             return Ok(Box::new(stream));
         }
         let host = bare_host(relay);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            fault(FaultKind::Tls, relay, format_args!("`{host}` is no name that a certificate could prove"))
-        })?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| fault(FaultKind::Tls, format_args!("`{host}` is no name that a certificate could prove")))?;
         let handshake = self.tls.connect(name, stream);
-        match within(deadline, relay, "TLS handshake", handshake).await? {
+        match within(deadline, "TLS handshake", handshake).await? {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(of_tls(relay, &error)),
         }
@@ -115,15 +114,10 @@ impl Dialer {
 }
 
 /// `future`, or a [`FaultKind::Timeout`] that says what was being done.
-pub(crate) async fn within<T>(
-    deadline: Instant,
-    relay: &RelayUrl,
-    doing: &str,
-    future: impl Future<Output = T>,
-) -> Result<T, Fault> {
+pub(crate) async fn within<T>(deadline: Instant, doing: &str, future: impl Future<Output = T>) -> Result<T, Fault> {
     timeout_at(deadline, future)
         .await
-        .map_err(|_| fault(FaultKind::Timeout, relay, format_args!("{doing}: no answer in time")))
+        .map_err(|_| fault(FaultKind::Timeout, format_args!("{doing}: no answer in time")))
 }
 
 /// The host without the brackets of an IPv6 address.
@@ -149,9 +143,9 @@ fn permitted(guard: AddressGuard, relay: &RelayUrl, found: Vec<SocketAddr>) -> R
                 "{host} is at {forbidden}; discovered relays must have public ones unless \
                  limits.allow_private_addresses is set"
             );
-            Err(fault(FaultKind::Forbidden, relay, what))
+            Err(fault(FaultKind::Forbidden, what))
         }
-        None => Err(fault(FaultKind::Dns, relay, "the name has no address")),
+        None => Err(fault(FaultKind::Dns, "the name has no address")),
     }
 }
 

@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 /// Characters of a text: parts of it may be the peer's (reasons, certificates, headers).
 const MAX_TEXT: usize = 400;
 
-/// A fault of `relay`: its address, then `what`, on one line and of bounded length.
-pub(crate) fn fault(kind: FaultKind, relay: &RelayUrl, what: impl Display) -> Fault {
-    let whole = format!("{relay}: {what}");
+/// A fault by `what` went wrong, on one line and of bounded length. Whoever shows it says whose it is.
+pub(crate) fn fault(kind: FaultKind, what: impl Display) -> Fault {
+    let whole = what.to_string();
     let mut text = String::with_capacity(whole.len().min(MAX_TEXT));
     for (at, letter) in whole.chars().enumerate() {
         if at == MAX_TEXT {
@@ -34,18 +34,18 @@ fn is_out_of_sockets(error: &io::Error) -> bool {
 }
 
 /// No socket could be opened for want of room in our own tables.
-fn no_sockets(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
+fn no_sockets(doing: &str, error: &io::Error) -> Fault {
     let what = format_args!("{doing}: {error}: raise the limit on open files (`ulimit -n`, LimitNOFILE=)");
-    fault(FaultKind::NoSockets, relay, what)
+    fault(FaultKind::NoSockets, what)
 }
 
 /// A failed system call on a socket.
-pub(crate) fn of_io(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
+pub(crate) fn of_io(doing: &str, error: &io::Error) -> Fault {
     match error.kind() {
-        _ if is_out_of_sockets(error) => no_sockets(relay, doing, error),
-        io::ErrorKind::UnexpectedEof => fault(FaultKind::Closed, relay, format_args!("{doing}: closed by the peer")),
-        io::ErrorKind::TimedOut => fault(FaultKind::Timeout, relay, format_args!("{doing}: {error}")),
-        _ => fault(FaultKind::Network, relay, format_args!("{doing}: {error}")),
+        _ if is_out_of_sockets(error) => no_sockets(doing, error),
+        io::ErrorKind::UnexpectedEof => fault(FaultKind::Closed, format_args!("{doing}: closed by the peer")),
+        io::ErrorKind::TimedOut => fault(FaultKind::Timeout, format_args!("{doing}: {error}")),
+        _ => fault(FaultKind::Network, format_args!("{doing}: {error}")),
     }
 }
 
@@ -53,27 +53,27 @@ pub(crate) fn of_io(relay: &RelayUrl, doing: &str, error: &io::Error) -> Fault {
 /// fault must not be a lasting one: without a network every relay would be set aside for hours.
 pub(crate) fn of_resolution(relay: &RelayUrl, error: &io::Error) -> Fault {
     if is_out_of_sockets(error) {
-        return no_sockets(relay, "resolving the name", error);
+        return no_sockets("resolving the name", error);
     }
     let text = error.to_string();
     // The wordings of EAI_AGAIN (glibc and the BSDs; musl); the standard library keeps no code of it.
     let passing = error.raw_os_error().is_some()
         || ["Temporary failure", "Try again"].iter().any(|wording| text.contains(wording));
     let kind = if passing { FaultKind::Network } else { FaultKind::Dns };
-    fault(kind, relay, format_args!("resolving {}: {text}", relay.host()))
+    fault(kind, format_args!("resolving {}: {text}", relay.host()))
 }
 
 /// A TLS handshake that failed: by TLS itself or by the socket beneath.
 pub(crate) fn of_tls(relay: &RelayUrl, error: &io::Error) -> Fault {
     match error.get_ref().filter(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
-        Some(reason) => fault(FaultKind::Tls, relay, format_args!("TLS with {}: {reason}", relay.host())),
-        None => of_io(relay, "TLS handshake", error),
+        Some(reason) => fault(FaultKind::Tls, format_args!("TLS with {}: {reason}", relay.host())),
+        None => of_io("TLS handshake", error),
     }
 }
 
 /// An HTTP answer where a WebSocket was asked for. Overload and gateways without a backend pass; the rest says that
 /// there is no relay.
-fn of_status(relay: &RelayUrl, status: StatusCode, location: Option<&[u8]>) -> Fault {
+fn of_status(status: StatusCode, location: Option<&[u8]>) -> Fault {
     let passing = match status.as_u16() {
         408 | 425 | 429 => true,
         501 | 505 => false,
@@ -85,20 +85,20 @@ fn of_status(relay: &RelayUrl, status: StatusCode, location: Option<&[u8]>) -> F
         // Writing to a String can't fail.
         let _ = write!(what, " to {location}, and redirects are not followed");
     }
-    fault(if passing { FaultKind::Network } else { FaultKind::Protocol }, relay, what)
+    fault(if passing { FaultKind::Network } else { FaultKind::Protocol }, what)
 }
 
 /// Whatever the WebSocket layer reports, while `doing` something.
-pub(crate) fn of_ws(relay: &RelayUrl, doing: &str, error: &WsError) -> Fault {
+pub(crate) fn of_ws(doing: &str, error: &WsError) -> Fault {
     let kind = match error {
         WsError::Http(answer) => {
             let location = answer.headers().get(hyper::header::LOCATION).map(|value| value.as_bytes());
-            return of_status(relay, answer.status(), location);
+            return of_status(answer.status(), location);
         }
-        WsError::Io(error) => return of_io(relay, doing, error),
+        WsError::Io(error) => return of_io(doing, error),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
             let what = format_args!("{doing}: a message of at least {size} bytes, {max_size} are allowed");
-            return fault(FaultKind::TooLarge, relay, what);
+            return fault(FaultKind::TooLarge, what);
         }
         WsError::ConnectionClosed
         | WsError::AlreadyClosed
@@ -112,7 +112,7 @@ pub(crate) fn of_ws(relay: &RelayUrl, doing: &str, error: &WsError) -> Fault {
         WsError::Tls(_) => FaultKind::Tls,
         _ => FaultKind::Protocol,
     };
-    fault(kind, relay, format_args!("{doing}: {error}"))
+    fault(kind, format_args!("{doing}: {error}"))
 }
 
 #[cfg(test)]
@@ -125,14 +125,14 @@ mod tests {
 
     #[test]
     fn texts_are_one_line_of_bounded_length() {
-        let fault = fault(FaultKind::Closed, &relay(), format!("a\r\nb{}", "é".repeat(1000)));
-        assert!(fault.text.starts_with("wss://relay.example: a  bé"), "{}", fault.text);
+        let fault = fault(FaultKind::Closed, format!("a\r\nb{}", "é".repeat(1000)));
+        assert!(fault.text.starts_with("a  bé"), "{}", fault.text);
         assert_eq!(fault.text.chars().count(), MAX_TEXT + 1);
     }
 
     #[test]
     fn only_what_passes_by_itself_is_not_lasting() {
-        let kind = |code| of_status(&relay(), StatusCode::from_u16(code).expect("a status"), None).kind;
+        let kind = |code| of_status(StatusCode::from_u16(code).expect("a status"), None).kind;
         for code in [408, 425, 429, 500, 502, 503, 504, 520] {
             assert_eq!(kind(code), FaultKind::Network, "{code}");
         }
@@ -159,9 +159,9 @@ mod tests {
             let error = io::Error::from_raw_os_error(code);
             for fault in [
                 of_resolution(&relay(), &error),
-                of_io(&relay(), "connecting to 9.9.9.9:443", &error),
+                of_io("connecting to 9.9.9.9:443", &error),
                 of_tls(&relay(), &error),
-                of_ws(&relay(), "WebSocket handshake", &WsError::Io(io::Error::from_raw_os_error(code))),
+                of_ws("WebSocket handshake", &WsError::Io(io::Error::from_raw_os_error(code))),
             ] {
                 assert_eq!(fault.kind, FaultKind::NoSockets, "{fault}");
                 assert!(fault.kind.is_ours() && fault.text.contains("ulimit -n"), "{fault}");

@@ -59,7 +59,7 @@ async fn write(mut out: SplitSink<Ws, Message>, mut queue: mpsc::Receiver<Comman
                 let written = send_all(&mut out, frames).await;
                 let answer = match &written {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(of_ws(&relay, "sending", error)),
+                    Err(error) => Err(of_ws("sending", error)),
                 };
                 // Nobody may be waiting any more; the frames are sent all the same.
                 let _ = done.send(answer);
@@ -111,10 +111,10 @@ impl Sink {
         if let Some(frame) = frames.iter().find(|frame| frame.len() > self.max_message_size) {
             let (size, max) = (frame.len(), self.max_message_size);
             let what = format_args!("sending: a message of {size} bytes, {max} are allowed");
-            return Err(fault(FaultKind::TooLarge, &self.relay, what));
+            return Err(fault(FaultKind::TooLarge, what));
         }
         let (done, answer) = oneshot::channel();
-        let gone = || fault(FaultKind::Closed, &self.relay, "sending: the connection has ended");
+        let gone = || fault(FaultKind::Closed, "sending: the connection has ended");
         self.commands.send(Command::Send { frames, done }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -126,7 +126,7 @@ impl FrameSink for Sink {
             let limit = self.send_timeout;
             timeout(limit, self.hand_over(frames)).await.unwrap_or_else(|_| {
                 let what = format_args!("sending: the peer did not take everything within {limit:?}");
-                Err(fault(FaultKind::Timeout, &self.relay, what))
+                Err(fault(FaultKind::Timeout, what))
             })
         })
     }

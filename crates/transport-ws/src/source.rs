@@ -100,7 +100,7 @@ impl Source {
             // A pong for a ping is queued by now, and written by the next read.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Binary(_))) => {
-                self.end = Some(Err(fault(FaultKind::Protocol, &self.relay, "a binary message; Nostr's are text")));
+                self.end = Some(Err(fault(FaultKind::Protocol, "a binary message; Nostr's are text")));
             }
             Some(Ok(Message::Close(reason))) => {
                 // The answering close frame is written by a further read; how that ends changes nothing.
@@ -108,12 +108,12 @@ impl Source {
                 self.end = Some(match reason {
                     Some(frame) if !matches!(frame.code, CloseCode::Normal | CloseCode::Away) => {
                         let what = format_args!("closed by the peer with {}: {}", frame.code, frame.reason.as_str());
-                        Err(fault(FaultKind::Closed, &self.relay, what))
+                        Err(fault(FaultKind::Closed, what))
                     }
                     _ => Ok(()),
                 });
             }
-            Some(Err(error)) => self.end = Some(Err(of_ws(&self.relay, "receiving", &error))),
+            Some(Err(error)) => self.end = Some(Err(of_ws("receiving", &error))),
             None => self.end = Some(Ok(())),
         }
         None
@@ -125,7 +125,7 @@ impl Source {
         if self.asked.is_some() {
             let silence = now.saturating_duration_since(self.heard);
             let what = format_args!("nothing heard for {} s, not even an answer to a ping", silence.as_secs_f32());
-            self.end = Some(Err(fault(FaultKind::Silent, &self.relay, what)));
+            self.end = Some(Err(fault(FaultKind::Silent, what)));
             return;
         }
         self.asked = Some(now);

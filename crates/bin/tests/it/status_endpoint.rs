@@ -60,6 +60,11 @@ fn answers_that_are_no_status_fail() {
     for (answer, word) in [
         (ok("<html>"), "does not answer with a status document"),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(), "404"),
+        (
+            "HTTP/1.1 421 Misdirected\r\nContent-Type: text/plain\r\nContent-Length: 16\r\n\r\nnot\x1b[2J by this\n"
+                .to_owned(),
+            "it answers 421 Misdirected Request: not\\u{1b}[2J by this\n",
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{".to_owned(), "no status from"),
         ("220 smtp.example.com\r\n".to_owned(), "no status from"),
     ] {

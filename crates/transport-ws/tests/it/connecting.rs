@@ -22,7 +22,7 @@ async fn answers_that_are_no_websocket_are_named_by_status() {
         let url = answering(http(status, headers, b"a page")).await;
         let fault = refusal(&connector, &url).await;
         assert_eq!(fault.kind, kind, "{fault}");
-        assert!(fault.text.contains(status) && fault.text.contains(url.as_str()), "{fault}");
+        assert!(fault.text.contains(status), "{fault}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asks an admin endpoint: a document whole, or its events as they come.
 
+use std::io;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -10,33 +11,55 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::{Position, Url};
 
+use crate::output::plain;
+
 /// A whole exchange, or the beginning of a stream, takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream may be silent: an idle one has a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 /// A document is no larger, and neither is an event: thousands of relays with their reasons.
 const MAX_DOCUMENT: usize = 64 << 20;
+/// Bytes of a refusal that is read.
+const MAX_REFUSAL: usize = 2_000;
+
+/// Why there is no document, for people.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoDocument {
+    /// Nobody could be asked.
+    #[error("{0}")]
+    NoConnection(io::Error),
+    /// What came, or didn't.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl From<String> for NoDocument {
+    fn from(why: String) -> Self {
+        Self::Answer(why)
+    }
+}
 
 /// The document at `url`.
 ///
 /// # Errors
-/// Why there is none, for people.
-pub(super) async fn get(url: &Url) -> Result<Bytes, String> {
+/// Why there is none.
+pub(super) async fn get(url: &Url) -> Result<Bytes, NoDocument> {
     let whole = async {
         let body = Limited::new(request(url, "application/json").await?.into_body(), MAX_DOCUMENT).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+        Ok(body.map_err(|error| error.to_string())?.to_bytes())
     };
-    timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(no_answer()))
+    timeout(TIMEOUT, whole).await.unwrap_or_else(|_| Err(no_answer().into()))
 }
 
 fn no_answer() -> String {
     format!("no answer within {} s", TIMEOUT.as_secs())
 }
 
-async fn request(url: &Url, accept: &str) -> Result<Response<Incoming>, String> {
+async fn request(url: &Url, accept: &str) -> Result<Response<Incoming>, NoDocument> {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| error.to_string())?;
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await;
+    let stream = stream.map_err(NoDocument::NoConnection)?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
     // Its errors come with the answer, or its body.
@@ -47,10 +70,21 @@ async fn request(url: &Url, accept: &str) -> Result<Response<Incoming>, String> 
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status()));
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response).await.into()) }
+}
+
+/// An answer that isn't what was asked for: its status, and its first line, where that is a text.
+async fn refusal(response: Response<Incoming>) -> String {
+    let (parts, body) = response.into_parts();
+    let media_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_text = media_type.is_some_and(|value| value.starts_with("text/plain"));
+    // A body that can't be had, or is longer than a line has any reason to be, says nothing that is missed.
+    let body = if is_text { Limited::new(body, MAX_REFUSAL).collect().await.ok() } else { None };
+    let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned()).unwrap_or_default();
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => format!("it answers {}: {}", parts.status, plain(line)),
+        _ => format!("it answers {}", parts.status),
     }
-    Ok(response)
 }
 
 /// An event of a stream.
@@ -74,7 +108,8 @@ impl Events {
     /// # Errors
     /// Why there is none, for people.
     pub(super) async fn open(url: &Url) -> Result<Self, String> {
-        let answer = timeout(TIMEOUT, request(url, "text/event-stream")).await.unwrap_or_else(|_| Err(no_answer()))?;
+        let answer = timeout(TIMEOUT, request(url, "text/event-stream")).await.map_err(|_| no_answer())?;
+        let answer = answer.map_err(|why| why.to_string())?;
         Ok(Self { body: answer.into_body(), lines: Lines::default() })
     }
 

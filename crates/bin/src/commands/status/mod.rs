@@ -13,6 +13,7 @@ use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::exit::{CliError, Exit};
 use crate::output::{plain_json, print, stdout_takes_colours};
+use client::NoDocument;
 use table::Painter;
 
 /// Asks and prints. The configuration is read only where `--admin` doesn't say whom to ask.
@@ -30,7 +31,10 @@ pub fn run(args: &StatusArgs, load: impl FnOnce() -> Result<Config, CliError>) -
         return runtime.block_on(watch::run(&url, args.json));
     }
     let body = runtime.block_on(client::get(&url));
-    let body = body.map_err(|why| CliError::Failed(format!("no status from {url}: {why}; is the daemon running?")))?;
+    let body = body.map_err(|why| {
+        let hint = if matches!(why, NoDocument::NoConnection(_)) { "; is the daemon running?" } else { "" };
+        CliError::Failed(format!("no status from {url}: {why}{hint}"))
+    })?;
     let nonsense = |error| CliError::Failed(format!("{url} does not answer with a status document: {error}"));
     if args.json {
         let _: serde_json::Value = serde_json::from_slice(&body).map_err(nonsense)?;
