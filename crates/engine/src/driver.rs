@@ -28,6 +28,7 @@ use crate::local::Local;
 use crate::parking::{Holder, Parking};
 use crate::trace::{ConnectionTraces, Traces};
 pub use spawn::{Driven, spawn};
+use tell::wire_text;
 
 /// Frames taken from the socket at once.
 const READ_AT_ONCE: usize = 256;
@@ -73,7 +74,12 @@ pub enum RelayEvent {
     /// Live subscriptions brought this many events into the store.
     LiveStored(u64),
     /// Something happened on the connection.
-    Notice(LinkNotice),
+    Notice {
+        /// What.
+        notice: LinkNotice,
+        /// What log lines that come of it belong to: the span of a batch, or none.
+        context: tracing::Span,
+    },
     /// The connection has ended; nothing follows.
     Ended(Option<Fault>),
 }
@@ -194,7 +200,7 @@ pub async fn drive(
             },
             received = source.receive(READ_AT_ONCE), if driver.may_read() => match received {
                 Ok(frames) if frames.is_empty() => break Some(unsendable.take().map_or_else(
-                    || Fault { kind: FaultKind::Closed, text: format!("{relay} closed the connection") },
+                    || Fault { kind: FaultKind::Closed, text: "the relay closed the connection".to_owned() },
                     |(fault, _)| fault,
                 )),
                 Ok(frames) => driver.receive(frames),
@@ -338,6 +344,7 @@ impl Driver {
         let bytes: usize = frames.iter().map(String::len).sum();
         self.shared.metrics.bytes(self.relay.as_str(), Direction::Down, bytes as u64);
         for frame in frames {
+            tracing::trace!(relay = %self.relay, frame = wire_text(&frame), "received");
             self.link.frame(frame, &Local(&*store, &self.holder), now);
         }
     }
@@ -399,6 +406,7 @@ impl Driver {
             match output {
                 LinkOutput::Send(frame) => {
                     self.shared.metrics.bytes(self.relay.as_str(), Direction::Up, frame.len() as u64);
+                    tracing::trace!(relay = %self.relay, frame = wire_text(&frame), "sent");
                     self.frames.push_back(frame);
                 }
                 LinkOutput::Check(job) => {

@@ -217,10 +217,10 @@ async fn attempt(
                 lost = fault;
                 break;
             }
-            RelayEvent::Notice(LinkNotice::RateLimited { text }) => {
+            RelayEvent::Notice { notice: LinkNotice::RateLimited { text }, .. } => {
                 tracing::warn!(relay = %request.target.relay, said = %text, "rate limited; nothing is asked for a while");
             }
-            RelayEvent::LiveStored(_) | RelayEvent::Notice(_) => {}
+            RelayEvent::LiveStored(_) | RelayEvent::Notice { .. } => {}
         }
     }
     match report {

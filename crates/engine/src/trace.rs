@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use sync_core::link::{LinkNotice, RelayLink, Surround};
-use sync_core::model::{BatchId, BatchOutcome, BatchReport, BatchRequest, Counts, Failure, RelayUrl, SyncMethod};
+use sync_core::link::{Asked, LinkNotice, RelayLink, Surround};
+use sync_core::model::{
+    BatchId, BatchOutcome, BatchReason, BatchReport, BatchRequest, Counts, Failure, RelayUrl, SyncMethod,
+};
 use telemetry::metrics::Metrics;
 use telemetry::spans::{self, BatchEnd, BatchSpan, BatchStart, ConnectionSpan, SessionSpan, SpanLink, Tracer};
 use tracing::Span;
@@ -139,6 +141,7 @@ impl ConnectionTraces {
             root_events: request.items.root_events.len() as u64,
             caused_by: cause.as_ref(),
             connection: connection.as_ref(),
+            awaited: request.reason == BatchReason::Requested,
         });
         if span.is_recorded() {
             self.shared.remember(request.id, span.link());
@@ -242,6 +245,10 @@ impl ConnectionTraces {
                 }
             }
             LinkNotice::Asked { batch, session, question, kind } => {
+                let span = self.open.get_mut(batch).and_then(|traced| traced.sessions.get_mut(session));
+                if let Some(span) = span.filter(|_| matches!(kind, Asked::Round | Asked::Page)) {
+                    span.round();
+                }
                 if let Some(traced) = self.open.get_mut(batch).filter(|traced| traced.recorded)
                     && traced.take_room()
                 {

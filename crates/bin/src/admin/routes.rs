@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use sync_core::manager::StatusReport;
-use telemetry::metrics;
+use telemetry::metrics::Format;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Streams};
@@ -53,13 +53,16 @@ async fn healthz(State(state): State<AdminState>) -> (StatusCode, String) {
     }
 }
 
-async fn encoded_metrics(State(state): State<AdminState>) -> Response {
+async fn encoded_metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     // What changes by itself is looked at when somebody asks.
     state.metrics.process(process::measured());
     let is_healthy = *state.health.borrow() == Health::Ok;
     state.metrics.healthy(is_healthy);
-    match state.metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+    // A scraper says in several lines what it takes, or in one.
+    let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accepted.join(","));
+    match state.metrics.encode_as(format) {
+        Ok(text) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")).into_response(),
     }
 }

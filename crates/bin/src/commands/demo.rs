@@ -36,8 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// Runs it. Exit 1 where the store doesn't end up as the reference says.
 ///
 /// # Errors
-/// It could not be begun.
+/// It could not be begun, or a store is named: it has one of its own, for as long as it runs.
 pub fn run(_: DemoArgs, mut context: Context) -> Result<Exit, CliError> {
+    if let Some(store) = &context.common.store {
+        let text = format!("--store {}: `demo` has a store of its own, in a folder that goes with it", store.display());
+        return Err(CliError::Usage(text));
+    }
     let metrics = process::metrics();
     let traces = wiring::install_telemetry(&context, &metrics)?;
     let folder = tempfile::tempdir().map_err(|error| CliError::Failed(format!("no folder for the store: {error}")))?;

@@ -7,6 +7,9 @@ use telemetry::traces::resource_attribute;
 
 use super::layers::Environment;
 
+/// Where the name of a sampler stands.
+const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+
 /// A value for a key of `[telemetry]`, with the variable that it came from.
 pub(super) struct Found {
     pub(super) key: &'static str,
@@ -30,7 +33,7 @@ pub(super) fn found(env: &Environment) -> Vec<Found> {
     if let Some((variable, name)) = first(&["OTEL_SERVICE_NAME"]).or_else(named) {
         found.push(Found { key: "service_name", value: Value::from(name), variable });
     }
-    if let Some((variable, sampler)) = first(&["OTEL_TRACES_SAMPLER"]) {
+    if let Some((variable, sampler)) = first(&[SAMPLER]) {
         // A batch is always a root: what its parent was sampled by is never asked.
         let (variable, value) = match sampler.strip_prefix("parentbased_").unwrap_or(&sampler) {
             "always_on" => (variable, Value::from(1.0)),
@@ -48,11 +51,20 @@ pub(super) fn found(env: &Environment) -> Vec<Found> {
     found
 }
 
+/// What is allowed of a value from `origin`, where that is something else than what the key allows.
+pub(super) fn allowed(origin: &str) -> Option<&'static str> {
+    let is_sampler = origin.strip_prefix(ORIGIN).is_some_and(|variable| variable == SAMPLER);
+    is_sampler.then_some("always_on, always_off or traceidratio (with its part in OTEL_TRACES_SAMPLER_ARG), each also with parentbased_ before it")
+}
+
+/// How the origin of a value begins that a variable gives.
+const ORIGIN: &str = "environment variable ";
+
 impl Found {
     /// As a layer of the configuration.
     pub(super) fn into_layer(self) -> (String, Dict) {
         let section = Dict::from([(self.key.to_owned(), self.value)]);
         let dict = Dict::from([("telemetry".to_owned(), Value::from(section))]);
-        (format!("environment variable {}", self.variable), dict)
+        (format!("{ORIGIN}{}", self.variable), dict)
     }
 }

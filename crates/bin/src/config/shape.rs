@@ -3,6 +3,7 @@
 use figment::value::{Dict, Value};
 
 use super::layers::{KeyPath, Layers, shown, tree_of};
+use super::otel;
 use super::problem::{ConfigErrors, Problem};
 use super::raw::{Raw, relay_template};
 use super::units::parse_size;
@@ -52,7 +53,9 @@ impl Shape<'_> {
         } else if let (Some(template), Some(found)) = (template.as_dict(), found.as_dict()) {
             self.table(path, template, found);
         } else if !has_type(path, template, found) {
-            self.problem(path, found, format!("must be {}", described(path, template)));
+            let by_origin = otel::allowed(&self.layers.origin(found)).map(str::to_owned);
+            let allowed = by_origin.unwrap_or_else(|| described(path, template));
+            self.problem(path, found, format!("must be {allowed}"));
         }
     }
 

@@ -28,12 +28,7 @@ fn told() -> BTreeMap<String, String> {
 /// The metrics of an exposition, in the same form.
 fn exposed(text: &str) -> BTreeMap<String, String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    types
-        .map(|(name, kind)| {
-            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-            (name, kind.to_owned())
-        })
-        .collect()
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
 
 /// The words that the page lists for a label of a metric, where it has a list.

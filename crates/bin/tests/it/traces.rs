@@ -70,6 +70,12 @@ fn check(spans: &[Span]) {
             ("relay.connection", root.text("relay.url"))
         );
         assert!(!traces.contains(&connection.trace), "a trace stays one batch");
+        if root.text("outcome") == "confirmed" {
+            // What was asked for has its place below; a batch that is cut off takes account of what is under way, too.
+            for key in ["events.received", "events.rejected"] {
+                assert_eq!(Some(sum(spans, root, "events.ingest", key)), root.number(key), "{key} of {root:#?}");
+            }
+        }
     }
     for span in spans.iter().filter(|span| span.name != "sync.batch" && span.name != "relay.connection") {
         let above = spans.iter().find(|above| Some(&above.id) == span.parent.as_ref()).expect("what it lies below");
@@ -79,6 +85,7 @@ fn check(spans: &[Span]) {
                 for key in ["strategy.name", "filter", "window", "outcome"] {
                     assert!(!span.text(key).is_empty(), "{key} of {span:#?}");
                 }
+                assert!(span.number("rounds").is_some(), "{span:#?}");
                 "sync.batch"
             }
             "negentropy.round" | "req.page" | "events.fetch" | "events.ingest" => "strategy.session",
@@ -254,6 +261,43 @@ fn what_is_kept_out_is_counted_as_that() {
     let rejected = root.number("events.rejected").expect("a number");
     assert!(rejected >= 4, "{root:#?}");
     assert_eq!(sum(&spans, root, "events.ingest", "events.rejected"), rejected);
+}
+
+#[test]
+fn what_a_probe_brings_lies_below_its_session_too() {
+    let receiver = Receiver::start().expect("a port");
+    let (net, _) = Net::world(1, WorldSpec::default());
+    let place =
+        Place::with_config(&format!("limits.allow_private_addresses = true\nlimits.max_tags = 4\n{}", to(&receiver)));
+    let (_, spans) = synced(&net, &receiver, &place, &["--strategy", "negentropy"]);
+    let root = roots(&spans)[0];
+    for key in ["events.received", "events.rejected"] {
+        assert!(root.number(key) > Some(0), "{root:#?}");
+        assert_eq!(Some(sum(&spans, root, "events.ingest", key)), root.number(key), "{key}: {spans:#?}");
+    }
+    assert!(sum(&spans, root, "req.page", "events.received") > 0, "no probe: {spans:#?}");
+}
+
+#[test]
+fn a_warning_about_a_batch_leads_to_its_trace() {
+    for export in [true, false] {
+        let receiver = Receiver::start().expect("a port");
+        let (net, _) = Net::world(1, WorldSpec::default());
+        net.relays[0].set_faults(|faults| faults.no_negentropy = Some(NoNegentropy::NoticeUnknownCommand));
+        let place = daemon_place(&[net.url(0)], &if export { to(&receiver) } else { String::new() });
+        let mut daemon = Daemon::start(&place);
+        daemon.wait_relays(net.urls(), "Connected");
+        let stopped = daemon.stop();
+        let line = stopped.stderr.lines().find(|line| line.contains("WARN") && line.contains("is unsupported"));
+        let line = line.unwrap_or_else(|| panic!("no warning: {stopped:?}"));
+        let id = line.split("trace.id=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a trace's id");
+        assert_eq!(id.len(), 32, "{line}");
+        if export {
+            let spans = receiver.spans();
+            let root = roots(&spans).into_iter().find(|root| root.trace == id).expect("its trace");
+            assert!(root.events.iter().any(|event| event.name == "fallback"), "{root:#?}");
+        }
+    }
 }
 
 #[test]

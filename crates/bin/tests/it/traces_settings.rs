@@ -110,6 +110,10 @@ fn a_sampler_or_an_address_that_cannot_be_is_refused_with_its_variable() {
         let said = Place::new().var(name, value).refused();
         assert!(said.contains(key) && said.contains(value) && said.contains(&format!("variable {name}")), "{said}");
     }
+    for sampler in ["xray", "0.5", "parentbased_"] {
+        let said = Place::new().var("OTEL_TRACES_SAMPLER", sampler).refused();
+        assert!(said.contains("must be always_on, always_off or traceidratio"), "{said}");
+    }
     let said = Place::new().var("OTEL_TRACES_SAMPLER", "traceidratio").var("OTEL_TRACES_SAMPLER_ARG", "2").refused();
     assert!(said.contains("OTEL_TRACES_SAMPLER_ARG") && said.contains("0.0 to 1.0"), "{said}");
 }

@@ -9,6 +9,7 @@ mod outbox;
 mod persist;
 mod rates;
 mod show;
+mod warned;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use sync_core::Now;
 use sync_core::link::{LinkCommand, LinkConfig, RelayMemory};
 use sync_core::manager::{ManagerConfig, ManagerInput, ManagerOutput, PluginReport, RestoredState, SyncManager};
-use sync_core::model::{ConnectionStatus, RelayUrl};
+use sync_core::model::RelayUrl;
 use sync_core::nostr::key::Keys;
 use sync_core::store::{EventStore, FeedSeq, StateTable, StoreError};
 use sync_core::strategy::{Direction, StrategyOrder};
@@ -35,6 +36,7 @@ use crate::trouble::Trouble;
 use outbox::Outbox;
 use rates::Rates;
 pub use show::{Health, Serving, Shown};
+use warned::Warned;
 
 /// What connections may have told before the manager hears it.
 const EVENTS: usize = 1_024;
@@ -125,6 +127,7 @@ pub async fn run(
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
     let synced = shared.metrics.events_synced_total();
+    let warned = Warned::new(config.manager.health.fault_memory_ms);
     let mut daemon = Daemon {
         manager: SyncManager::new(config.manager.clone(), restored, now),
         config,
@@ -140,6 +143,8 @@ pub async fn run(
         attempts,
         relays: HashMap::new(),
         tasks: JoinSet::new(),
+        warned,
+        is_stopping: false,
     };
     daemon.carry_out();
     daemon.look_at_outbox();
@@ -168,6 +173,7 @@ pub async fn run(
         }
     }
 
+    daemon.is_stopping = true;
     daemon.take(ManagerInput::Shutdown);
     for relay in daemon.relays.values() {
         relay.cancel();
@@ -290,6 +296,8 @@ struct Daemon {
     attempts: mpsc::Sender<(RelayUrl, Result<Connection, Fault>)>,
     relays: HashMap<RelayUrl, Relay>,
     tasks: JoinSet<()>,
+    warned: Warned,
+    is_stopping: bool,
 }
 
 impl Daemon {
@@ -311,7 +319,9 @@ impl Daemon {
                 self.take(ManagerInput::BatchDone { relay, report, feed_head })
             }
             RelayEvent::LiveStored(count) => self.take(ManagerInput::LiveStored { relay, count }),
-            RelayEvent::Notice(notice) => self.take(ManagerInput::Notice { relay, notice }),
+            RelayEvent::Notice { notice, context } => {
+                context.in_scope(|| self.take(ManagerInput::Notice { relay, notice }));
+            }
             RelayEvent::Ended(fault) => {
                 self.relays.remove(&relay);
                 if let Some(fault) = &fault {
@@ -390,7 +400,7 @@ impl Daemon {
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
                 ManagerOutput::Status { relay, from, to, reason } => {
-                    if to == ConnectionStatus::ConnectedDegraded {
+                    if self.may_wake_somebody(&relay, to, &reason) {
                         tracing::warn!(%relay, %from, %to, %reason, "status");
                     } else {
                         tracing::info!(%relay, %from, %to, %reason, "status");

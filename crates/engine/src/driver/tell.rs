@@ -3,6 +3,7 @@
 use sync_core::link::{CheckJob, LinkNotice};
 use sync_core::model::BatchReport;
 use sync_core::store::FeedSeq;
+use tracing::Span;
 
 use super::{Driver, RelayEvent};
 use crate::ingest::MAX_JOBS;
@@ -23,7 +24,11 @@ impl Driver {
             LinkNotice::Bad { .. } | LinkNotice::Garbage | LinkNotice::Asked { .. } | LinkNotice::Answered { .. }
         );
         if !here_alone {
-            self.told.push_back(RelayEvent::Notice(notice));
+            let context = match &notice {
+                LinkNotice::FellBack { batch, .. } => self.traces.context(Some(*batch)),
+                _ => Span::none(),
+            };
+            self.told.push_back(RelayEvent::Notice { notice, context });
         }
     }
 
@@ -55,6 +60,18 @@ impl Driver {
         }
     }
 }
+
+/// What the log shows of a frame: its beginning; of one that proves who we are, no more than that.
+pub(super) fn wire_text(frame: &str) -> &str {
+    if frame.trim_start().starts_with("[\"AUTH\"") {
+        return "[\"AUTH\",…";
+    }
+    let end = frame.char_indices().nth(MAX_SHOWN).map_or(frame.len(), |(at, _)| at);
+    frame.get(..end).unwrap_or_default()
+}
+
+/// Characters of a frame that the log shows.
+const MAX_SHOWN: usize = 200;
 
 impl Drop for Driver {
     /// Batches are still open where the task panics, or is dropped with the runtime.

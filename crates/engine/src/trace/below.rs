@@ -44,7 +44,7 @@ impl Below {
     pub(super) fn asked(&mut self, batch: BatchId, session: u64, question: u64, kind: Asked) {
         let Some(session) = self.sessions.get(&(batch, session)) else { return };
         let kind = match kind {
-            Asked::Page => Question::Page,
+            Asked::Page | Asked::Probe => Question::Page,
             Asked::Ids(ids) => Question::Fetch { ids },
             _ => Question::Round,
         };

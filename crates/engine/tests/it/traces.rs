@@ -240,11 +240,13 @@ async fn a_batch_points_at_its_connection_and_at_the_one_that_caused_it_on_anoth
 async fn a_batch_that_is_given_up_says_so_with_what_it_had_moved() {
     let (mut scene, _guard) = Scene::begin(5, Does::order(false, |_| {}));
     scene.batch(1, None).await;
-    scene.wait(|event| matches!(event, RelayEvent::Notice(LinkNotice::SessionStarted { .. }))).await;
+    scene.wait(|event| matches!(event, RelayEvent::Notice { notice: LinkNotice::SessionStarted { .. }, .. })).await;
     scene.command(LinkCommand::Cancel(1)).await;
     // Its turn comes when the other was given up.
     scene.batch(2, None).await;
-    scene.wait(|event| matches!(event, RelayEvent::Notice(LinkNotice::SessionStarted { batch: 2, .. }))).await;
+    scene
+        .wait(|event| matches!(event, RelayEvent::Notice { notice: LinkNotice::SessionStarted { batch: 2, .. }, .. }))
+        .await;
     scene.cancel.cancel();
     scene.ended().await;
     let spans = scene.spans();
@@ -260,7 +262,7 @@ async fn a_batch_whose_connection_ends_has_failed_and_says_why() {
     // It never says that it is done.
     let (mut scene, _guard) = Scene::begin(5, Does::order(false, |_| {}));
     scene.batch(1, None).await;
-    scene.wait(|event| matches!(event, RelayEvent::Notice(LinkNotice::SessionStarted { .. }))).await;
+    scene.wait(|event| matches!(event, RelayEvent::Notice { notice: LinkNotice::SessionStarted { .. }, .. })).await;
     scene.cancel.cancel();
     scene.ended().await;
     let spans = scene.spans();

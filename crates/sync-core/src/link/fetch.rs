@@ -48,6 +48,17 @@ pub(super) enum FetchEnd<'a> {
     Silence,
 }
 
+impl FetchEnd<'_> {
+    /// As observers are told.
+    pub(super) fn told(&self) -> AnswerEnd {
+        match self {
+            Self::Eose => AnswerEnd::Whole,
+            Self::Said(said) => AnswerEnd::Broken(said.text.clone()),
+            Self::Silence => AnswerEnd::Broken("no answer in time".to_owned()),
+        }
+    }
+}
+
 impl RelayLink {
     /// Sends requests for what is wanted, within the budget.
     pub(super) fn start_fetches(&mut self, local: &dyn LocalSets, now: Now) {
@@ -252,11 +263,7 @@ impl RelayLink {
     /// in the window that showed it.
     pub(super) fn fetch_ended(&mut self, id: u64, end: FetchEnd<'_>, local: &dyn LocalSets, now: Now) {
         let Some(Fetch { at, wire, open, asked, last, asked_at, .. }) = self.fetches.remove(&id) else { return };
-        match end {
-            FetchEnd::Eose => {}
-            FetchEnd::Said(said) => self.answered(&wire, AnswerEnd::Broken(said.text.clone())),
-            FetchEnd::Silence => self.answered(&wire, AnswerEnd::Broken("no answer in time".to_owned())),
-        }
+        self.answered(&wire, end.told());
         self.close_sub(&wire);
         self.touch();
         self.release(open.keys().copied(), local);

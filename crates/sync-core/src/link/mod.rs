@@ -154,6 +154,8 @@ pub enum Asked {
     Page,
     /// A REQ for this many ids.
     Ids(u64),
+    /// A REQ for a few events that a reconciliation may have left out.
+    Probe,
 }
 
 /// How a question ended.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use nostr::event::EventId;
 use nostr::filter::Filter;
 
+use super::Asked;
 use super::fetch::FetchEnd;
 use super::machine::{RelayLink, Sub, SubTarget};
 use super::narrow;
@@ -95,17 +96,17 @@ impl RelayLink {
                 let Some(piece) = self.piece(at) else { break };
                 let Some((question, tries)) = piece.to_probe.pop() else { break };
                 piece.probes += 1;
-                let floor = piece.oldest();
+                let (floor, session) = (piece.oldest(), piece.session);
                 let (mut expected, window) = (piece.span.filter.clone(), piece.span.window);
-                let asked = match question {
+                let (asked, kind) = match question {
                     Question::Below => {
                         let until = floor.map_or(window.until, |floor| floor.saturating_sub(1).min(window.until));
-                        Window { until, ..window }.narrow(&expected).limit(PROBE_EVENTS)
+                        (Window { until, ..window }.narrow(&expected).limit(PROBE_EVENTS), Asked::Probe)
                     }
                     Question::Lacking => {
                         let asked = Filter::new().ids(piece.lacking.iter().copied());
                         expected.ids.clone_from(&asked.ids);
-                        asked
+                        (asked, Asked::Ids(piece.lacking.len() as u64))
                     }
                 };
                 let id = self.next_fetch;
@@ -118,6 +119,7 @@ impl RelayLink {
                 };
                 let wire = self.open_sub('p', sub);
                 self.send(wire::req(&wire, &[asked]), Some(at.batch));
+                self.asked(&wire, at.batch, session, kind);
                 self.owes(now);
                 self.probes.insert(id, Probe { at, question, tries, wire, floor, asked_at: now.mono_ms, deadline });
             }
@@ -153,6 +155,7 @@ impl RelayLink {
         let Some(Probe { at, question, tries, wire, asked_at, deadline, .. }) = self.probes.remove(&probe) else {
             return;
         };
+        self.answered(&wire, end.told());
         self.close_sub(&wire);
         self.touch();
         let meaning = match end {

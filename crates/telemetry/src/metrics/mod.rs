@@ -8,6 +8,7 @@
 //!
 //! `docs/metrics.md` tells operators of each; tests hold it, the dashboard and the alert rules against what is registered.
 
+mod format;
 mod labels;
 mod optional;
 mod registry;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
+pub use format::Format;
 use labels::{
     AttemptLabels, BatchLabels, BytesLabels, CauseLabel, FallbackLabels, LimitLabel, OutcomeLabel, RelayLabel,
     RelayNames, StateLabel, StatusLabel, StrategyLabel, TierLabel, VersionLabel,
@@ -34,9 +36,6 @@ pub use registry::{Described, Kind};
 
 /// How many relays have series of their own.
 pub const MAX_RELAYS: usize = 500;
-
-/// The media type of what [`Metrics::encode`] yields.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The label value where no strategy carried a batch, or none was left to fall back to.
 pub const NO_STRATEGY: &str = "none";
@@ -386,14 +385,22 @@ impl Metrics {
         self.0.registered.described()
     }
 
-    /// All metrics as text, of the media type [`CONTENT_TYPE`].
+    /// All metrics as OpenMetrics.
     ///
     /// # Errors
     /// A value can't be formatted; none of those above is of that sort.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        self.encode_as(Format::OpenMetrics)
+    }
+
+    /// All metrics, written in this way.
+    ///
+    /// # Errors
+    /// As [`Metrics::encode`].
+    pub fn encode_as(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, self.0.registered.registry())?;
-        Ok(text)
+        Ok(if format == Format::Text { format::text_of(&text) } else { text })
     }
 
     fn set_of_relay(&self, family: &Family<RelayLabel, Gauge>, relay: &str, value: i64) {

@@ -1,7 +1,8 @@
 //! The spans of CONTRACT.md, "Traces": one root per batch, one child per session, with every field in its place.
 //!
 //! A span exists from the start of what it stands for to its end. What is known only then is declared empty and recorded
-//! by `end`, which also writes one DEBUG line in the span's context. A batch that is dropped without an end was superseded,
+//! by `end`, which also writes one line in the span's context: at DEBUG, and at INFO for a batch that failed and that
+//! nobody waits for. A batch that is dropped without an end was superseded,
 //! or its task panicked. Texts that a relay had a say in are recorded as strings, which the log quotes and escapes.
 //!
 //! Batches and sessions are spans of `tracing` too, of the level ERROR: log lines of every level that are written within
@@ -12,8 +13,9 @@ pub mod names;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use tracing::field::Empty;
-use tracing::{Span, debug, error_span};
+use tracing::{Span, debug, error_span, info};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use below::{Answer, ConnectionSpan, IngestSpan, Ingested, Question, QuestionSpan, Tracer};
@@ -43,6 +45,8 @@ pub struct BatchStart<'a> {
     pub caused_by: Option<&'a SpanLink>,
     /// The connection that carries it: a link too.
     pub connection: Option<&'a SpanLink>,
+    /// Whether somebody waits for it, who is told how it ended: then the log says so at DEBUG alone.
+    pub awaited: bool,
 }
 
 /// What a batch ended as.
@@ -96,6 +100,7 @@ pub struct BatchEnd<'a> {
 #[derive(Debug)]
 pub struct BatchSpan {
     span: Span,
+    awaited: bool,
     ended: bool,
 }
 
@@ -133,11 +138,11 @@ impl BatchSpan {
                 span.add_link_with_attributes(to.clone(), vec![KeyValue::new(field::LINK, word)]);
             }
         }
-        let open = Self { span, ended: false };
+        let open = Self { span, awaited: batch.awaited, ended: false };
         let SpanLink(context) = open.link();
-        if context.is_valid() {
-            open.span.record(field::TRACE_ID, context.trace_id().to_string().as_str());
-        }
+        // Where no traces are made, the lines of a batch still belong together.
+        let trace = if context.is_valid() { context.trace_id() } else { RandomIdGenerator::default().new_trace_id() };
+        open.span.record(field::TRACE_ID, trace.to_string().as_str());
         open
     }
 
@@ -169,7 +174,7 @@ impl BatchSpan {
             { field::OUTCOME } = Empty,
         );
         let context = span.context().span().span_context().clone();
-        SessionSpan { span, context, ended: false }
+        SessionSpan { span, context, rounds: 0, ended: false }
     }
 
     /// A session passed from one strategy to the next: an event of the batch. `to` is empty where none was left.
@@ -202,7 +207,10 @@ impl BatchSpan {
         self.span.record(field::OUTCOME, outcome.as_str());
         if let BatchOutcome::Failed { reason } = outcome {
             self.span.set_status(Status::error(reason.to_owned()));
-            self.span.in_scope(|| debug!(target: TARGET, reason, "batch ended"));
+            self.span.in_scope(|| match self.awaited {
+                true => debug!(target: TARGET, reason, "batch ended"),
+                false => info!(target: TARGET, reason, "batch ended"),
+            });
         } else {
             self.span.in_scope(|| debug!(target: TARGET, "batch ended"));
         }
@@ -234,6 +242,8 @@ const CUT_OFF: &str = "cut off";
 pub struct SessionSpan {
     span: Span,
     context: SpanContext,
+    /// Those that have begun.
+    rounds: u64,
     ended: bool,
 }
 
@@ -248,15 +258,21 @@ impl SessionSpan {
         SpanLink(self.context.clone())
     }
 
+    /// A round or a page begins.
+    pub fn round(&mut self) {
+        self.rounds += 1;
+    }
+
     /// Records how the session ended, and closes its span. `outcome`: `complete`, or the reason, which is the span's status
     /// where `failed`.
     pub fn end(mut self, rounds: u64, outcome: &str, failed: bool) {
-        self.span.record(field::ROUNDS, count(rounds));
+        self.rounds = rounds;
         self.close(outcome, failed);
     }
 
     fn close(&mut self, outcome: &str, failed: bool) {
         self.ended = true;
+        self.span.record(field::ROUNDS, count(self.rounds));
         self.span.record(field::OUTCOME, outcome);
         if failed {
             self.span.set_status(Status::error(outcome.to_owned()));
@@ -270,7 +286,7 @@ impl SessionSpan {
 impl Drop for SessionSpan {
     fn drop(&mut self) {
         if !self.ended {
-            self.close(CUT_OFF, false);
+            self.close(CUT_OFF, true);
         }
     }
 }

@@ -21,6 +21,7 @@ const START: BatchStart<'_> = BatchStart {
     root_events: 1,
     caused_by: None,
     connection: None,
+    awaited: false,
 };
 
 const END: BatchEnd<'_> = BatchEnd {
@@ -153,7 +154,7 @@ fn the_end_is_one_line_with_the_fields_and_the_trace_id() {
 }
 
 #[test]
-fn without_an_exporter_the_lines_are_the_same_but_for_the_trace_id() {
+fn without_an_exporter_the_lines_of_a_batch_have_an_id_of_their_own() {
     let kept = Kept::default();
     let options = LogOptions { filter: Some("sync=debug".to_owned()), ..LogOptions::default() };
     tracing::subscriber::with_default(subscriber(&options, kept.clone()).expect("valid"), || {
@@ -161,7 +162,10 @@ fn without_an_exporter_the_lines_are_the_same_but_for_the_trace_id() {
         BatchSpan::start(BatchStart { caused_by: Some(&cause.link()), ..START }).end(END);
     });
     let log = kept.text();
-    assert!(log.contains("events.stored=8") && !log.contains("trace.id"), "{log}");
+    let ids: std::collections::BTreeSet<_> =
+        log.lines().filter_map(|line| line.split("trace.id=\"").nth(1)?.split('"').next()).collect();
+    assert!(log.contains("events.stored=8") && log.lines().count() == 2, "{log}");
+    assert!(ids.len() == 2 && ids.iter().all(|id| id.len() == 32), "{log}");
 }
 
 /// A batch with a session, below which every kind of span is made.
@@ -255,11 +259,28 @@ fn where_a_batch_is_not_sampled_nothing_below_it_is() {
 fn a_session_that_is_dropped_was_cut_off_and_one_that_failed_says_why() {
     let (_, spans) = observed("error", || {
         let batch = BatchSpan::start(START);
-        drop(batch.session("req", "{}", "all"));
+        let mut session = batch.session("req", "{}", "all");
+        session.round();
+        session.round();
+        drop(session);
         batch.session("req", "{}", "all").end(1, "failed: no", true);
     });
-    assert_eq!((attribute(&spans[0], "outcome"), &spans[0].status), ("cut off".to_owned(), &Status::Unset));
+    assert_eq!(attribute(&spans[0], "outcome"), "cut off");
+    assert_eq!((attribute(&spans[0], "rounds"), &spans[0].status), ("2".to_owned(), &Status::error("cut off")));
     assert_eq!(spans[1].status, Status::error("failed: no"));
+}
+
+#[test]
+fn a_failure_that_nobody_waits_for_is_logged_by_itself() {
+    for (awaited, lines) in [(false, 1), (true, 0)] {
+        let (log, _) = observed("info", || {
+            let outcome = BatchOutcome::Failed { reason: "3 ids are missing" };
+            BatchSpan::start(BatchStart { awaited, ..START }).end(BatchEnd { outcome, ..END });
+            BatchSpan::start(BatchStart { awaited, ..START }).end(END);
+        });
+        assert_eq!(log.lines().filter(|line| line.contains("3 ids are missing")).count(), lines, "{log}");
+        assert_eq!(log.lines().count(), lines, "{log}");
+    }
 }
 
 #[test]

@@ -90,13 +90,17 @@ impl Client {
         let unreachable = |error: &dyn Error| Undelivered::Unreachable(with_causes(error));
         let answer = self.inner.request(request.map(Full::new)).await.map_err(|error| unreachable(&error))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| unreachable(&*error))?.to_bytes();
-        let undelivered = if head.status.is_success() {
-            left_out(&body)
-        } else {
-            Some(Undelivered::Refused { status: head.status.as_u16(), text: shown(&String::from_utf8_lossy(&body)) })
-        };
-        Ok((Response::from_parts(head, body), undelivered))
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map(|body| body.to_bytes());
+        if head.status.is_success() {
+            let body = body.map_err(|error| unreachable(&*error))?;
+            let undelivered = left_out(&body);
+            return Ok((Response::from_parts(head, body), undelivered));
+        }
+        // A refusal is one, whatever becomes of its words.
+        let body = body.unwrap_or_else(|error| with_causes(&*error).into());
+        let refused =
+            Undelivered::Refused { status: head.status.as_u16(), text: shown(&String::from_utf8_lossy(&body)) };
+        Ok((Response::from_parts(head, body), Some(refused)))
     }
 }
 

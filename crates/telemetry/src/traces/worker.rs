@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::client::{Told, Undelivered};
+use super::queue::Waiting;
 use crate::metrics::{Metrics, SpanLoss};
 
 /// What of the time for the end is left to report it, at most.
@@ -22,7 +23,7 @@ const MARGIN: Duration = Duration::from_millis(50);
 pub(super) struct Work {
     pub(super) exporter: SpanExporter,
     pub(super) told: Told,
-    pub(super) waiting: mpsc::Receiver<SpanData>,
+    pub(super) waiting: Waiting,
     pub(super) metrics: Metrics,
     /// As it may be shown.
     pub(super) endpoint: String,
@@ -87,12 +88,7 @@ impl Worker {
         }
         // The end: what waits goes out while there is time.
         loop {
-            let max = self.work.max_batch;
-            while batch.len() < max
-                && let Ok(span) = self.work.waiting.try_recv()
-            {
-                batch.push(span);
-            }
+            self.work.waiting.take(&mut batch, self.work.max_batch);
             if batch.is_empty() {
                 break;
             }
@@ -106,13 +102,12 @@ impl Worker {
     async fn gather(&mut self, batch: &mut Vec<SpanData>) -> bool {
         let mut due = None;
         while batch.len() < self.work.max_batch {
-            let room = self.work.max_batch - batch.len();
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return false,
                 () = until(due), if due.is_some() => break,
-                more = self.work.waiting.recv_many(batch, room) => {
-                    if more == 0 {
+                came = self.work.waiting.wait(batch, self.work.max_batch) => {
+                    if !came {
                         return false;
                     }
                     due.get_or_insert_with(|| tokio::time::Instant::now() + self.work.delay);

@@ -71,8 +71,13 @@ impl Endpoint {
 
     /// Header and body of the answer to a request for `path`.
     async fn get(&self, path: &str) -> (String, String) {
+        self.get_with(path, "").await
+    }
+
+    /// The same, with a line of a header, or several.
+    async fn get_with(&self, path: &str, lines: &str) -> (String, String) {
         let mut stream = self.connect().await;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answered");
@@ -115,6 +120,11 @@ async fn metrics_are_served_with_their_media_type() {
     let endpoint = Endpoint::start(vec![]).await;
     endpoint.metrics.events_synced(5);
     let (header, body) = endpoint.get("/metrics").await;
+    assert!(header.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{header}");
+    let counter = "# TYPE ngit_sync_events_synced_total counter\nngit_sync_events_synced_total 5\n";
+    assert!(body.contains(counter) && !body.contains("# EOF"), "{body}");
+    let accept = "Accept: text/plain;q=0.5\r\nAccept: application/openmetrics-text;version=1.0.0\r\n";
+    let (header, body) = endpoint.get_with("/metrics", accept).await;
     assert!(header.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{header}");
     assert!(body.contains("ngit_sync_events_synced_total 5\n") && body.ends_with("# EOF\n"), "{body}");
     endpoint.stop().await;
