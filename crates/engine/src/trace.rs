@@ -196,7 +196,10 @@ impl ConnectionTraces {
         self.contexts.close(batch);
         self.below.end(batch);
         // Sessions that are open were cut off, and say so as they go.
-        drop(sessions);
+        match outcome {
+            spans::BatchOutcome::Superseded => sessions.into_values().for_each(spans::SessionSpan::give_up),
+            _ => drop(sessions),
+        }
         if left_out > 0 {
             span.left_out(left_out);
         }

@@ -79,6 +79,9 @@ impl Desk {
         call.begun += 1;
         call.next += 1;
         let number = call.next;
+        if call.made == MAX_SESSION_SPANS && call.begun == 1 {
+            tracing::debug!(plugin = &*self.plugin, "the plugin begins too many spans; the session gets no more");
+        }
         if call.begun <= MAX_SPANS && call.made < MAX_SESSION_SPANS {
             call.made += 1;
             let parent = call.spans.last().map_or_else(Span::current, |(_, span)| span.clone());

@@ -1,19 +1,22 @@
 //! Which names the endpoint answers to.
 //!
-//! A page of a stranger's in the operator's browser may have its own name resolve to 127.0.0.1 once it is loaded (DNS
-//! rebinding); then it counts as of one origin with this endpoint, and may read it. What it can't do is ask by another
-//! name than its own: an address, `localhost` and the names of `admin.hosts` are nobody's but the operator's. Where the
-//! endpoint listens on an address that others reach, they reach it without such tricks, by whatever name it has there;
-//! only where names are listed are others refused, too.
+//! A page of a stranger's in the operator's browser may have its own name resolve to an address of this machine once it is
+//! loaded (DNS rebinding); then it counts as of one origin with this endpoint, and may read it. What it can't do is ask by
+//! another name than its own: an address, `localhost` and the names of `admin.hosts` are nobody's but the operator's.
+//!
+//! So it is for connections that come by a loopback address, whatever the endpoint listens on. By another one, of a private
+//! network perhaps, the endpoint may have names that nobody told it: there it is so only where names are listed.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::net::TcpStream;
 
 /// The names that are answered to.
 #[derive(Debug, Clone)]
@@ -23,24 +26,32 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Those of an endpoint at `address`: the usual and `named` ones where only this machine reaches it or any is named,
-    /// else all.
-    pub(super) fn at(address: SocketAddr, named: Arc<[String]>) -> Self {
-        let is_guarded = address.ip().to_canonical().is_loopback() || !named.is_empty();
+    /// Those for a connection: the usual and `named` ones where it comes by a loopback address or any is named, else all.
+    pub(super) fn of(connection: &TcpStream, named: Arc<[String]>) -> Self {
+        // An address that can't be had may be any.
+        Self::at(connection.local_addr().ok(), named)
+    }
+
+    fn at(address: Option<SocketAddr>, named: Arc<[String]>) -> Self {
+        let is_loopback = address.is_none_or(|address| address.ip().to_canonical().is_loopback());
+        let is_guarded = is_loopback || !named.is_empty();
         Self { named: is_guarded.then_some(named) }
     }
 
     /// A request without a name (HTTP/1.0) isn't a browser's, and passes.
     fn admit(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let Some(named) = &self.named else { return true };
-        let is_ours = |name: &str| is_local(name) || named.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let is_ours = |name: &str| {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            is_local(name) || named.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
         let mut names = headers.get_all(HOST).iter().map(|value| value.to_str().ok().and_then(without_port));
         names.all(|name| name.is_some_and(is_ours)) && uri.host().is_none_or(is_ours)
     }
 }
 
 /// Lets a request through that asks by a name of ours.
-pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(Extension(hosts): Extension<Hosts>, request: Request, next: Next) -> Response {
     if hosts.admit(request.uri(), request.headers()) {
         return next.run(request).await;
     }
@@ -49,10 +60,12 @@ pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Ne
 }
 
 fn is_local(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
+    let is_name =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     let unbracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     name == "localhost"
-        || name.ends_with(".localhost")
+        || (name.ends_with(".localhost") && is_name(&name))
         || name.parse::<Ipv4Addr>().is_ok()
         || unbracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
@@ -64,7 +77,7 @@ fn without_port(authority: &str) -> Option<&str> {
         None => (authority, ""),
         Some(colon) => (authority.get(..end + colon)?, authority.get(end + colon + 1..)?),
     };
-    (!host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(host)
+    (!host.is_empty() && (port.is_empty() || port.parse::<u16>().is_ok())).then_some(host)
 }
 
 #[cfg(test)]
@@ -80,7 +93,7 @@ mod tests {
     fn admits_where(named: &[&str], listen: &str, hosts: &[&str]) -> bool {
         let named = named.iter().map(|&name| name.to_owned()).collect();
         let headers = hosts.iter().map(|host| (HOST, HeaderValue::from_str(host).expect("a header"))).collect();
-        Hosts::at(listen.parse().expect("an address"), named).admit(&Uri::from_static("/status"), &headers)
+        Hosts::at(listen.parse().ok(), named).admit(&Uri::from_static("/status"), &headers)
     }
 
     #[test]
@@ -96,6 +109,7 @@ mod tests {
             "[::1]",
             "status.example.com",
             "Status.Example.com:443",
+            "status.example.com.",
         ] {
             assert!(admits("127.0.0.1:7448", &[host]) && admits("[::1]:7448", &[host]), "{host}");
         }
@@ -110,6 +124,9 @@ mod tests {
             "[rebound.example]",
             "::1",
             "localhost:evil",
+            "localhost:99999",
+            "x@a.localhost",
+            "rebound.example/.localhost",
             ":7448",
             "",
             "rebound.example@localhost",
@@ -130,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_name_in_the_request_line_counts_too() {
-        let hosts = Hosts::at("127.0.0.1:1".parse().expect("an address"), Arc::from([]));
+        let hosts = Hosts::at(None, Arc::from([]));
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
         assert!(hosts.admit(&Uri::from_static("http://127.0.0.1:1/"), &headers));
         assert!(!hosts.admit(&Uri::from_static("http://rebound.example/"), &headers));

@@ -9,7 +9,7 @@ use axum::http::header::{
     X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, map_response};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use sync_core::manager::StatusReport;
@@ -17,11 +17,10 @@ use telemetry::metrics::Format;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Streams};
-use super::host::{self, Hosts};
-use super::{AdminState, Health, page};
+use super::{AdminState, Health, host, page};
 use crate::process;
 
-pub(super) fn router(state: AdminState, hosts: Hosts, shutdown: CancellationToken) -> Router {
+pub(super) fn router(state: AdminState, shutdown: CancellationToken) -> Router {
     let streams = Streams::new(state.status.clone(), shutdown);
     let mut router = Router::new()
         .route("/", get(index))
@@ -33,7 +32,7 @@ pub(super) fn router(state: AdminState, hosts: Hosts, shutdown: CancellationToke
     for (path, media_type, text) in page::ASSETS {
         router = router.route(path, get(move || async move { ([(CONTENT_TYPE, media_type)], text) }));
     }
-    router.layer(from_fn_with_state(hosts, host::guard)).layer(map_response(careful))
+    router.layer(from_fn(host::guard)).layer(map_response(careful))
 }
 
 async fn index(State(state): State<AdminState>) -> Html<String> {

@@ -66,10 +66,10 @@ impl<S: Sync> FromRequestParts<S> for Unhurried {
 /// Serves the endpoint until `shutdown`; open connections then have a second to end.
 ///
 /// # Errors
-/// Accepting connections has failed for a minute, the last failure; or the listener has no address.
+/// Accepting connections has failed for a minute; the last failure.
 pub(crate) async fn serve(listener: TcpListener, state: AdminState, shutdown: CancellationToken) -> io::Result<()> {
-    let hosts = Hosts::at(listener.local_addr()?, Arc::clone(&state.hosts));
-    let app = routes::router(state, hosts, shutdown.clone());
+    let named = Arc::clone(&state.hosts);
+    let app = routes::router(state, shutdown.clone());
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut failures = 0;
@@ -86,7 +86,8 @@ pub(crate) async fn serve(listener: TcpListener, state: AdminState, shutdown: Ca
             Ok((stream, place)) => {
                 failures = 0;
                 while connections.try_join_next().is_some() {}
-                let connection = connection(stream, app.clone(), shutdown.clone());
+                let hosts = Hosts::of(&stream, Arc::clone(&named));
+                let connection = connection(stream, app.clone().layer(Extension(hosts)), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);

@@ -223,7 +223,8 @@ pub struct Rejected {
 pub struct Admin {
     /// `None` for off.
     pub listen: Option<SocketAddr>,
-    /// Names that it answers to beside `localhost` and IP addresses; none: all, unless it listens on a loopback address.
+    /// Names that it answers to beside `localhost` and IP addresses; none: all, but for who comes by a
+    /// loopback address.
     pub hosts: Vec<String>,
 }
 

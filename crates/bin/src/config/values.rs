@@ -87,11 +87,15 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a host, by itself.
+/// The name of a host, by itself; a dot at its end means nothing.
 pub(super) fn host_name(text: &str) -> Result<String, String> {
-    match Host::parse(text) {
-        Ok(Host::Domain(name)) if name.eq_ignore_ascii_case(text) => Ok(text.to_owned()),
-        _ => Err("the name of a host, such as \"status.example.com\", without scheme, port and path".to_owned()),
+    let name = text.strip_suffix('.').unwrap_or(text);
+    match Host::parse(name) {
+        Ok(Host::Domain(read)) if read.eq_ignore_ascii_case(name) && !read.contains('*') => Ok(read),
+        Ok(Host::Domain(read)) if !read.contains('*') => {
+            Err(format!("the name of a host as browsers send it, here {read:?}"))
+        }
+        _ => Err("the name of a host, such as \"status.example.com\", without scheme, port, path and `*`".to_owned()),
     }
 }
 

@@ -56,6 +56,10 @@ fn impossible_values() {
             "[sync.relays.\"wss://a.b\"]\ndisabled = true\n[sync.relays.\"a.b:443\"]\ndisabled = true",
             ["sync.relays.\"wss://a.b\"", "another spelling"],
         ),
+        ("[admin]\nhosts = [\"*\"]", ["admin.hosts = [\"*\"]", "status.example.com"]),
+        ("[admin]\nhosts = [\"https://a.b\"]", ["admin.hosts", "without scheme"]),
+        ("[admin]\nhosts = [\"a.b:443\"]", ["admin.hosts", "port"]),
+        ("[admin]\nhosts = [\"bücher.example\"]", ["admin.hosts", "xn--bcher-kva.example"]),
         ("[store]\nmax_size = \"64GB\"", ["store.max_size = \"64GB\"", "KiB, MiB, GiB"]),
         ("[store]\npath = \"\"", ["store.path = \"\"", "directory"]),
         (

@@ -13,6 +13,14 @@ fn the_demo_ends_with_equal_sets() {
 }
 
 #[test]
+fn a_store_of_somebodys_is_not_for_the_demo() {
+    let place = Place::new();
+    let ended = place.run(&["demo", "--store", "mine"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.stderr.contains("--store mine") && !place.path().join("mine").exists(), "{ended:?}");
+}
+
+#[test]
 fn the_demo_leaves_what_is_real_alone() {
     let net = Net::of([notes(3)]);
     let place = Place::with_config(&format!(

@@ -118,6 +118,13 @@ fn an_own_relay_that_is_away_from_the_start_is_said_so_and_filled_when_it_comes(
     assert_ne!(relay(&status, net.url(0)).expect("listed")["status"], "Connected", "not complete before its word");
 
     // Killed meanwhile: what is held outlives it.
+    daemon.wait_status_with(|daemon, _| {
+        let attempts = "ngit_sync_connection_attempts_total";
+        daemon.metric(&format!("{attempts}{{relay={:?},result=\"failure\"}}", own(&net).url().as_str())) >= Some(3.0)
+    });
+    let said = daemon.said();
+    let warned = said.lines().filter(|line| line.contains("WARN") && line.contains(own(&net).url().as_str())).count();
+    assert_eq!(warned, 1, "once, however often it is tried: {said}");
     daemon.signal("KILL");
     drop(daemon);
     net.runtime.block_on(own(&net).restart()).expect("its port is free");

@@ -27,6 +27,7 @@ use telemetry::metrics::{AttemptResult, Metrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::gate;
@@ -127,7 +128,8 @@ pub async fn run(
     let (events, mut happened) = mpsc::channel(EVENTS);
     let (attempts, mut attempted) = mpsc::channel(ATTEMPTS);
     let synced = shared.metrics.events_synced_total();
-    let warned = Warned::new(config.manager.health.fault_memory_ms);
+    let health = &config.manager.health;
+    let warned = Warned::new(health.fault_memory_ms, health.stable_after_ms);
     let mut daemon = Daemon {
         manager: SyncManager::new(config.manager.clone(), restored, now),
         config,
@@ -320,7 +322,8 @@ impl Daemon {
             }
             RelayEvent::LiveStored(count) => self.take(ManagerInput::LiveStored { relay, count }),
             RelayEvent::Notice { notice, context } => {
-                context.in_scope(|| self.take(ManagerInput::Notice { relay, notice }));
+                self.manager.handle(ManagerInput::Notice { relay, notice }, self.now());
+                self.carry_out_within(&context);
             }
             RelayEvent::Ended(fault) => {
                 self.relays.remove(&relay);
@@ -386,8 +389,12 @@ impl Daemon {
         memory(&*self.shared.store, relay, overlap_s, self.now().unix_s)
     }
 
-    /// Drains the manager.
     fn carry_out(&mut self) {
+        self.carry_out_within(&Span::none());
+    }
+
+    /// Drains the manager. Warnings belong to the batch `within` whose span something happened.
+    fn carry_out_within(&mut self, within: &Span) {
         while let Some(output) = self.manager.poll() {
             match output {
                 ManagerOutput::Connect(target) => self.connect(target),
@@ -399,8 +406,8 @@ impl Daemon {
                 }
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
-                ManagerOutput::Status { relay, from, to, reason } => {
-                    if self.may_wake_somebody(&relay, to, &reason) {
+                ManagerOutput::Status { relay, from, to, reason, cause } => {
+                    if self.may_wake_somebody(&relay, to, cause.as_ref()) {
                         tracing::warn!(%relay, %from, %to, %reason, "status");
                     } else {
                         tracing::info!(%relay, %from, %to, %reason, "status");
@@ -413,7 +420,13 @@ impl Daemon {
                     self.shared.metrics.limit_hit(limit);
                     tracing::warn!(limit, %text, "limit hit");
                 }
-                ManagerOutput::Warn { relay, text } => tracing::warn!(%relay, "{text}"),
+                ManagerOutput::Warn { relay, cause, text } => {
+                    let is_news = self.warned.is_news(&relay, &cause, self.shared.clock.now().mono_ms);
+                    within.in_scope(|| match is_news {
+                        true => tracing::warn!(%relay, "{text}"),
+                        false => tracing::info!(%relay, "{text}"),
+                    });
+                }
                 _ => {}
             }
         }

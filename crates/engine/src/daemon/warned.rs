@@ -1,53 +1,85 @@
-//! Which relays were warned of, and for what: one warning for a relay and a cause (SPEC §12), however often it comes back.
+//! What was warned of: one warning for a relay and a cause, however often that comes back (SPEC §12). What it says the next
+//! times is at INFO.
 
 use std::collections::HashMap;
 
 use sync_core::MonoMillis;
+use sync_core::manager::Cause;
 use sync_core::model::{ConnectionStatus, RelayUrl};
 
 use super::Daemon;
 
 /// Relays that are remembered; past that the memory begins anew.
 const MAX_RELAYS: usize = 10_000;
+/// Causes that are remembered of a relay, the latest.
+const MAX_CAUSES: usize = 16;
 
-/// The last warning of each relay.
+/// The warnings of each relay.
 #[derive(Debug)]
 pub(super) struct Warned {
-    last: HashMap<RelayUrl, (String, MonoMillis)>,
+    relays: HashMap<RelayUrl, Told>,
+    /// Warnings are news again after this time, milliseconds.
     memory_ms: u64,
+    /// And when the relay was well for this time, milliseconds.
+    stable_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    causes: Vec<(Cause, MonoMillis)>,
+    well_since: Option<MonoMillis>,
 }
 
 impl Warned {
-    /// Warnings are news again after `memory_ms` milliseconds.
-    pub(super) fn new(memory_ms: u64) -> Self {
-        Self { last: HashMap::new(), memory_ms }
+    pub(super) fn new(memory_ms: u64, stable_ms: u64) -> Self {
+        Self { relays: HashMap::new(), memory_ms, stable_ms }
     }
 
-    /// Whether `reason` is another cause than the last one that `relay` was warned of, or that was long ago. Causes are told
-    /// apart by their words: counts, moments and ids in them change from time to time.
-    pub(super) fn is_news(&mut self, relay: &RelayUrl, reason: &str, now: MonoMillis) -> bool {
-        let cause: String =
-            reason.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect();
-        let known = self.last.get(relay);
-        if known.is_some_and(|(last, at)| *last == cause && now.saturating_sub(*at) < self.memory_ms) {
+    /// The relay is as it should be.
+    pub(super) fn is_well(&mut self, relay: &RelayUrl, now: MonoMillis) {
+        if let Some(told) = self.relays.get_mut(relay) {
+            told.well_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether somebody is to be told: the relay wasn't warned of for this `cause`, that was long ago, or it was well for long
+    /// since. Constant in the number of relays.
+    pub(super) fn is_news(&mut self, relay: &RelayUrl, cause: &Cause, now: MonoMillis) -> bool {
+        if self.relays.len() >= MAX_RELAYS && !self.relays.contains_key(relay) {
+            self.relays.clear();
+        }
+        let told = self.relays.entry(relay.clone()).or_default();
+        if told.well_since.take().is_some_and(|since| now.saturating_sub(since) >= self.stable_ms) {
+            told.causes.clear();
+        }
+        told.causes.retain(|(_, at)| now.saturating_sub(*at) < self.memory_ms);
+        if told.causes.iter().any(|(known, _)| known == cause) {
             return false;
         }
-        if self.last.len() >= MAX_RELAYS {
-            self.last.clear();
+        if told.causes.len() >= MAX_CAUSES {
+            told.causes.remove(0);
         }
-        self.last.insert(relay.clone(), (cause, now));
+        told.causes.push((cause.clone(), now));
         true
     }
 }
 
 impl Daemon {
-    /// A relay that can't be had whole; an own relay that is away, so that nothing is published. Once for each cause.
-    pub(super) fn may_wake_somebody(&mut self, relay: &RelayUrl, to: ConnectionStatus, reason: &str) -> bool {
-        let own_is_away =
-            || self.config.manager.is_own(relay) && to == ConnectionStatus::Disconnected && !self.is_stopping;
-        let is_bad = to == ConnectionStatus::ConnectedDegraded || own_is_away();
+    /// Whether a relay's new status may wake somebody: it can't be had whole; or it is the own relay, and away, so that nothing
+    /// is published.
+    pub(super) fn may_wake_somebody(&mut self, relay: &RelayUrl, to: ConnectionStatus, cause: Option<&Cause>) -> bool {
         let now = self.now().mono_ms;
-        is_bad && self.warned.is_news(relay, reason, now)
+        match (to, cause) {
+            (ConnectionStatus::Connected, _) => {
+                self.warned.is_well(relay, now);
+                false
+            }
+            (ConnectionStatus::ConnectedDegraded, Some(cause)) => self.warned.is_news(relay, cause, now),
+            (ConnectionStatus::Disconnected, Some(cause)) => {
+                self.config.manager.is_own(relay) && !self.is_stopping && self.warned.is_news(relay, cause, now)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -55,15 +87,44 @@ impl Daemon {
 mod tests {
     use super::*;
 
+    fn relay(name: &str) -> RelayUrl {
+        RelayUrl::parse(&format!("wss://{name}.example")).expect("valid")
+    }
+
     #[test]
-    fn the_same_cause_of_a_relay_is_news_once() {
-        let relay = |name: &str| RelayUrl::parse(&format!("wss://{name}.example")).expect("valid");
-        let mut warned = Warned::new(1_000);
-        let mut is_news = |name: &str, reason, now| warned.is_news(&relay(name), reason, now);
-        assert!(is_news("a", "3 ids not served (filter, 0 to 1700000000)", 0));
-        assert!(!is_news("a", "17 ids not served (filter, 0 to 1700000099)", 900));
-        assert!(is_news("b", "3 ids not served (filter, 0 to 1700000000)", 900), "another relay");
-        assert!(is_news("a", "neither a new event nor EOSE within 3s", 900), "another cause");
-        assert!(is_news("a", "neither a new event nor EOSE within 3s", 1_900), "long ago");
+    fn a_cause_of_a_relay_is_news_once() {
+        let mut warned = Warned::new(1_000, 300);
+        let mut is_news = |name: &str, cause: &Cause, now| warned.is_news(&relay(name), cause, now);
+        assert!(is_news("a", &Cause::LiveRefused, 0));
+        assert!(is_news("a", &Cause::RateLimited, 10), "another cause");
+        assert!(!is_news("a", &Cause::LiveRefused, 20) && !is_news("a", &Cause::RateLimited, 900), "in turns");
+        assert!(is_news("b", &Cause::LiveRefused, 900), "another relay");
+        assert!(is_news("a", &Cause::LiveRefused, 1_000), "long ago");
+    }
+
+    #[test]
+    fn what_befalls_a_relay_that_was_well_for_long_is_news() {
+        let mut warned = Warned::new(10_000, 300);
+        let own = relay("own");
+        assert!(warned.is_news(&own, &Cause::Away, 0));
+        warned.is_well(&own, 100);
+        assert!(!warned.is_news(&own, &Cause::Away, 399), "it comes and goes");
+        warned.is_well(&own, 400);
+        warned.is_well(&own, 600);
+        assert!(warned.is_news(&own, &Cause::Away, 700));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut warned = Warned::new(10_000, 300);
+        for number in 0..MAX_RELAYS + 5 {
+            assert!(warned.is_news(&relay(&format!("r{number}")), &Cause::Away, 0));
+        }
+        assert!(warned.relays.len() <= MAX_RELAYS);
+        for number in 0..100 {
+            let cause = Cause::Unsupported { strategy: format!("s{number}") };
+            assert!(warned.is_news(&relay("a"), &cause, 0));
+        }
+        assert_eq!(warned.relays[&relay("a")].causes.len(), MAX_CAUSES);
     }
 }

@@ -63,7 +63,8 @@ impl Driver {
 
 /// What the log shows of a frame: its beginning; of one that proves who we are, no more than that.
 pub(super) fn wire_text(frame: &str) -> &str {
-    if frame.trim_start().starts_with("[\"AUTH\"") {
+    let word = frame.trim_start().strip_prefix('[').map(str::trim_start);
+    if word.is_some_and(|word| word.starts_with("\"AUTH\"")) {
         return "[\"AUTH\",…";
     }
     let end = frame.char_indices().nth(MAX_SHOWN).map_or(frame.len(), |(at, _)| at);
@@ -82,5 +83,20 @@ impl Drop for Driver {
             "the process ended before it was done"
         };
         self.traces.cut_off(&self.link, reason, &self.shared.metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_frame_the_beginning_is_shown_and_nothing_of_one_that_proves_who_we_are() {
+        assert_eq!(wire_text("[\"EOSE\",\"x\"]"), "[\"EOSE\",\"x\"]");
+        for frame in ["[\"AUTH\",{\"sig\":\"secret\"}]", " \n[\"AUTH\",{}]", "[ \"AUTH\" , {}]"] {
+            assert_eq!(wire_text(frame), "[\"AUTH\",…", "{frame}");
+        }
+        assert_eq!(wire_text(&"é".repeat(500)), "é".repeat(MAX_SHOWN));
+        assert_eq!(wire_text(""), "");
     }
 }

@@ -9,7 +9,7 @@ use super::underway::Underway;
 use super::{Env, RelayLife, latest_retry};
 use crate::filters::build_announcement_filter;
 use crate::link::LinkCommand;
-use crate::manager::ManagerOutput;
+use crate::manager::{Cause, ManagerOutput};
 use crate::model::{
     BatchOutcome, BatchReason, BatchReport, BatchRequest, ConnectionStatus, Failure, Layer, PendingBatch, PendingItems,
 };
@@ -315,6 +315,15 @@ impl RelayLife {
         });
         let catching_up = || self.catch_up_from.map(|_| "catching up on what live sync missed".to_owned());
         self.failed.reason().or(refused).or_else(catching_up)
+    }
+
+    /// What kind of reason [`RelayLife::missing`] gives.
+    pub(super) fn cause(&self) -> Cause {
+        match self.failed.first() {
+            Some(failure) => Cause::missing(failure.map(|failure| &failure.reason)),
+            None if !self.live_refused.is_empty() => Cause::LiveRefused,
+            None => Cause::CatchingUp,
+        }
     }
 
     fn tell(&self, command: LinkCommand, env: &mut Env<'_>) {

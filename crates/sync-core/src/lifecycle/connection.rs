@@ -2,7 +2,7 @@
 
 use super::{ConnectCase, Env, GIVEN_UP, RelayLife, latest_retry};
 use crate::filters::ChunkLimits;
-use crate::manager::ManagerOutput;
+use crate::manager::{Cause, ManagerOutput};
 use crate::model::{BatchReason, ConnectionStatus, FailureReason, PendingItems};
 use crate::strategy::RelayProfile;
 use crate::transport::{Fault, FaultKind, Target};
@@ -89,7 +89,7 @@ impl RelayLife {
             Some(fault) => {
                 if self.health.on_failure(fault, env.jitter, env.now) {
                     let text = format!("a lasting fault, not warned of again for a while: {fault}");
-                    env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
+                    self.warn(Cause::LastingFault(fault.kind), text, env);
                 }
                 fault.to_string()
             }

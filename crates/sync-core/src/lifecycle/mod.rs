@@ -18,7 +18,7 @@ use nostr::event::EventId;
 use crate::filters::{ChunkBook, ChunkLimits};
 use crate::health::RelayHealth;
 use crate::link::{LinkNotice, LiveKey};
-use crate::manager::{ManagerConfig, ManagerOutput, RelayReport, WantedIds};
+use crate::manager::{Cause, ManagerConfig, ManagerOutput, RelayReport, WantedIds};
 use crate::model::{
     BatchId, BatchReason, ConnectionStatus, HealthState, PendingBatch, PendingItems, RelayState, RelayUrl,
 };
@@ -226,8 +226,7 @@ impl RelayLife {
             LinkNotice::RateLimited { text } => {
                 self.health.on_rate_limited(env.now);
                 self.health_dirty = true;
-                env.out
-                    .push_back(ManagerOutput::Warn { relay: self.url.clone(), text: format!("rate limited: {text}") });
+                self.warn(Cause::RateLimited, format!("rate limited: {text}"), env);
             }
             LinkNotice::LiveRefused { key, text } => {
                 self.miss_from(env.now.unix_s, env);
@@ -245,7 +244,7 @@ impl RelayLife {
                     "{from} is unsupported ({reason}); {}",
                     if to.is_empty() { "no strategy is left" } else { &to }
                 );
-                env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
+                self.warn(Cause::Unsupported { strategy: from }, text, env);
             }
             LinkNotice::Coverage { batch, filters } => {
                 if let Some(underway) = self.underway.get_mut(&batch) {
@@ -273,7 +272,7 @@ impl RelayLife {
             }
             LinkNotice::AuthRefused { text } => {
                 let text = format!("the relay doesn't accept our authentication (NIP-42): {text}");
-                env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), text });
+                self.warn(Cause::AuthRefused, text, env);
             }
             _ => {}
         }
@@ -439,7 +438,17 @@ impl RelayLife {
         debug_assert!(from.may_become(to), "{}: {from} may not become {to}", self.url);
         self.state.connection_status = to;
         self.head_dirty = true;
-        env.out.push_back(ManagerOutput::Status { relay: self.url.clone(), from, to, reason: self.reason.clone() });
+        let cause = match to {
+            ConnectionStatus::ConnectedDegraded => Some(self.cause()),
+            ConnectionStatus::Disconnected => Some(Cause::Away),
+            _ => None,
+        };
+        let reason = self.reason.clone();
+        env.out.push_back(ManagerOutput::Status { relay: self.url.clone(), from, to, reason, cause });
+    }
+
+    fn warn(&self, cause: Cause, text: String, env: &mut Env<'_>) {
+        env.out.push_back(ManagerOutput::Warn { relay: self.url.clone(), cause, text });
     }
 }
 

@@ -120,9 +120,6 @@ impl RelayLink {
                 (Some(only), None) => match only.target {
                     SubTarget::Session { session, .. } => Some(session),
                     SubTarget::Fetch(fetch) => {
-                        if let Some(wire) = self.fetches.get(&fetch).map(|fetch| fetch.wire.clone()) {
-                            self.close_sub(&wire);
-                        }
                         self.fetch_ended(fetch, FetchEnd::Said(said), local, now);
                         None
                     }

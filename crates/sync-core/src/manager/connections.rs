@@ -1,6 +1,6 @@
 //! Whom to be connected to: who is followed at all, who is closed, who is tried.
 
-use super::{ManagerOutput, SyncManager};
+use super::{Cause, ManagerOutput, SyncManager};
 use crate::lifecycle::RelayLife;
 use crate::model::{ConnectionStatus, RelayUrl};
 use crate::strategy::RelayProfile;
@@ -43,7 +43,7 @@ impl SyncManager {
         let expected = self.relays.get(relay).is_some_and(|life| life.status() == ConnectionStatus::Connecting);
         if !expected {
             let text = "a connection that wasn't asked for is closed or ignored".to_owned();
-            self.out.push_back(ManagerOutput::Warn { relay: relay.clone(), text });
+            self.out.push_back(ManagerOutput::Warn { relay: relay.clone(), cause: Cause::NotAskedFor, text });
             if !self.relays.get(relay).is_some_and(|life| life.status().is_connected()) {
                 let reason = "not asked for".to_owned();
                 self.out.push_back(ManagerOutput::Disconnect { relay: relay.clone(), reason });

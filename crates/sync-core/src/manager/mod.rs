@@ -8,8 +8,10 @@
 //! | `restore` | what is taken over of a former run |
 //! | `status` | what an operator sees |
 //! | `incidents` | what went wrong lately, as an operator sees it |
+//! | `cause` | which troubles with a relay are the same |
 //! | `config` | what the operator told it |
 
+mod cause;
 mod config;
 mod connections;
 mod incidents;
@@ -18,6 +20,7 @@ mod status;
 mod sync;
 mod wanted;
 
+pub use cause::Cause;
 pub use config::{ManagerConfig, OWN_RETRY_MS};
 pub use incidents::{Incident, IncidentKind};
 pub use restore::{RestoredState, StateRow};
@@ -129,6 +132,8 @@ pub enum ManagerOutput {
         to: ConnectionStatus,
         /// Why: for a degraded relay what is missing, for a disconnected one the fault.
         reason: String,
+        /// What kind of trouble that is, where it is one.
+        cause: Option<Cause>,
     },
     /// A relay's health changed.
     Health {
@@ -148,6 +153,8 @@ pub enum ManagerOutput {
     Warn {
         /// The relay.
         relay: RelayUrl,
+        /// What kind of trouble.
+        cause: Cause,
         /// What.
         text: String,
     },

@@ -234,11 +234,16 @@ impl FailedItems {
         }
     }
 
+    /// The failure that [`FailedItems::reason`] names; `Some(None)` where a group has none.
+    pub fn first(&self) -> Option<Option<&Failure>> {
+        self.groups.values().next().map(|group| group.failures.first())
+    }
+
     /// One line that names a filter and what is missing of it, and counts the rest.
     pub fn reason(&self) -> Option<String> {
-        let group = self.groups.values().next()?;
+        let first = self.first()?;
         let count: u64 = self.groups.values().map(|group| group.failure_count).sum();
-        let first = match group.failures.first() {
+        let first = match first {
             Some(failure) => failure.line(),
             None => "a batch failed without a reason".to_owned(),
         };

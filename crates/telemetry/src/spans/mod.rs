@@ -237,7 +237,7 @@ const PANICKED: &str = "the connection's task panicked";
 /// How a session ended that was not told how.
 const CUT_OFF: &str = "cut off";
 
-/// The open span of a session; dropped without an end, it was cut off.
+/// The open span of a session; dropped without an end, it was cut off by what failed its batch.
 #[derive(Debug)]
 pub struct SessionSpan {
     span: Span,
@@ -268,6 +268,11 @@ impl SessionSpan {
     pub fn end(mut self, rounds: u64, outcome: &str, failed: bool) {
         self.rounds = rounds;
         self.close(outcome, failed);
+    }
+
+    /// Its batch was given up: it is cut off, and nothing failed.
+    pub fn give_up(mut self) {
+        self.close(CUT_OFF, false);
     }
 
     fn close(&mut self, outcome: &str, failed: bool) {

@@ -1,19 +1,19 @@
 //! Where ended spans wait to be exported. Whoever ends a span puts it here and goes on; without room it is dropped and
 //! counted.
 //!
-//! Roots wait by themselves and go first: a batch's ends last, when a slow collector's queue is full of what lies below it,
-//! and says more than any of that.
+//! Roots of batches wait by themselves and go first: one ends last, when a slow collector's queue is full of what lies below
+//! it, and says more than any of that.
 
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::metrics::{Metrics, SpanLoss};
+use crate::spans::names::name;
 
 /// The part of the queue that is the roots' alone; they may take room of the rest, too.
 const PART_OF_ROOTS: usize = 8;
@@ -73,7 +73,7 @@ impl SpanProcessor for Queue {
 
     /// Says nothing where a span is dropped: it is called while locks of the subscriber are held. The worker does.
     fn on_end(&self, span: SpanData) {
-        let sent = if span.parent_span_id == SpanId::INVALID {
+        let sent = if span.name == name::BATCH {
             match self.roots.try_send(span) {
                 Err(TrySendError::Full(span)) => self.others.try_send(span),
                 sent => sent,
@@ -111,7 +111,7 @@ mod tests {
         let (queue, mut waiting) = Queue::new(16, metrics.clone());
         let provider = SdkTracerProvider::builder().with_span_processor(queue).build();
         let tracer = provider.tracer("test");
-        let mut root = tracer.start("root");
+        let mut root = tracer.start(name::BATCH);
         let within = Context::new().with_remote_span_context(root.span_context().clone());
         for _ in 0..100 {
             tracer.start_with_context("below", &within).end();
@@ -121,7 +121,7 @@ mod tests {
         let mut batch = Vec::new();
         waiting.take(&mut batch, 4);
         let names: Vec<_> = batch.iter().map(|span| span.name.as_ref()).collect();
-        assert_eq!(names, ["root", "below", "below", "below"]);
+        assert_eq!(names, [name::BATCH, "below", "below", "below"]);
         waiting.take(&mut batch, 100);
         assert_eq!(batch.len(), 1 + 14);
     }

@@ -371,14 +371,14 @@ impl Sim {
                 }
                 ManagerOutput::Link { relay, command } => self.link(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
-                ManagerOutput::Status { relay, from, to, reason } => {
+                ManagerOutput::Status { relay, from, to, reason, .. } => {
                     self.tell(|| format!("{relay} {from} -> {to} {reason}"));
                     if let Err(text) = self.judge.status(&relay, from, to, &reason) {
                         self.broke(text);
                     }
                 }
                 ManagerOutput::LimitHit { limit, text } => self.tell(|| format!("limit {limit}: {text}")),
-                ManagerOutput::Warn { relay, text } => self.tell(|| format!("{relay} warning: {text}")),
+                ManagerOutput::Warn { relay, text, .. } => self.tell(|| format!("{relay} warning: {text}")),
                 _ => {}
             }
         }

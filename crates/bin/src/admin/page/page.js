@@ -109,7 +109,6 @@
   /** The words that a relay's row must have, all of them, to be shown. */
   let wanted = [];
   const siftRow = (row) => {
-    // A row that isn't looked for costs no layout.
     if (wanted.length === 0) {
       row.hidden = false;
       return;
@@ -237,6 +236,9 @@
       if (source.readyState === EventSource.CLOSED) setTimeout(connect, TRY_AGAIN_MS);
     });
   };
+  // The rows as they were sent can be sifted, too, where there is no stream.
+  rows = new Map(Array.from(byId('relays-rows').rows, (row) => [row.cells[0].textContent, row]));
   byId('sift-field').addEventListener('input', siftRows);
+  siftRows();
   connect();
 })();

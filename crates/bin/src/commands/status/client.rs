@@ -15,6 +15,8 @@ use crate::output::plain;
 
 /// A whole exchange, or the beginning of a stream, takes no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stream may be silent: an idle one has a heartbeat every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 /// A document is no larger, and neither is an event: thousands of relays with their reasons.
@@ -58,7 +60,8 @@ fn no_answer() -> String {
 async fn request(url: &Url, accept: &str) -> Result<Response<Incoming>, NoDocument> {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await;
+    let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.trim_matches(['[', ']']), port)));
+    let stream = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let stream = stream.map_err(NoDocument::NoConnection)?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;

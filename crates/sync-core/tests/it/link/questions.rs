@@ -62,6 +62,18 @@ fn each_message_of_a_reconciliation_is_a_round_and_a_request_by_id_belongs_to_th
 }
 
 #[test]
+fn a_notice_in_the_place_of_an_answer_ends_the_question_by_its_words() {
+    let script = vec![vec![neg_open(1)], vec![need(vec![id(1)]), done()]];
+    let mut bench = Bench::new(vec![Scripted::new("negentropy", vec![script])]);
+    bench.batch(7, vec![Filter::new()]);
+    let wire = text(&bench.take_sent()[0][1]);
+    bench.relay_says(json!(["NEG-MSG", wire, "61"]));
+    bench.relay_says(json!(["NOTICE", "error: could not read the database"]));
+    let told = told(&bench);
+    assert_eq!(told[3], "2 Broken(\"error: could not read the database\"), 0 events", "{told:?}");
+}
+
+#[test]
 fn a_question_that_is_open_when_its_batch_is_given_up_was_taken_back() {
     let mut bench = Bench::new(vec![Scripted::new("req", vec![vec![vec![req(1)]]])]);
     bench.batch(1, vec![Filter::new()]);
