@@ -31,6 +31,8 @@ pub(crate) struct Pager {
     cap_told: bool,
     /// The largest page that is known to have been cut by the relay.
     cap: Option<u64>,
+    /// When the session began, unix seconds.
+    begun: u64,
     order: Order,
     todo: Vec<Span>,
     span: Option<Span>,
@@ -76,6 +78,7 @@ impl Pager {
             sizes,
             cap_told,
             cap: None,
+            begun: now,
             order: Order::Unknown,
             todo,
             span: None,
@@ -141,6 +144,11 @@ impl Pager {
     pub(crate) fn ended(&mut self, page: Page, finished: Option<bool>) -> Result<(), String> {
         let Some(mut span) = self.span.take() else { return Ok(()) };
         self.out.extend(self.sizes.came_whole(page.raw).map(Output::Remember));
+        // A larger page than the relay was seen to cut says that it changed; one as large, that it didn't.
+        if let Some(cap) = self.sizes.heard_cap().filter(|cap| page.raw >= *cap) {
+            let cap = Some(cap).filter(|cap| page.raw == *cap);
+            self.out.extend(self.sizes.cuts_at(cap, self.begun).map(Output::Remember));
+        }
         let raise = span.raise.take();
         let Some(shown) = &page.shown else { return self.ended_empty(span, raise, &page, finished) };
         if shown.unordered {
@@ -303,6 +311,9 @@ impl Pager {
         if raw < limit || limit >= self.sizes.full {
             self.cap = self.cap.max(Some(raw));
         }
+        if raw < limit && raw >= LEAST_CAP {
+            self.out.extend(self.sizes.cuts_at(Some(raw), self.begun).map(Output::Remember));
+        }
     }
 
     /// Whether a page may have been cut.
@@ -310,7 +321,8 @@ impl Pager {
         let raw = page.raw;
         // Where no cap is known, a large round number is taken for one.
         let looks_cut = || !self.cap_told && raw >= 100 && (raw.is_multiple_of(50) || raw.is_power_of_two());
-        raw >= page.limit || self.cap.map_or_else(looks_cut, |cap| raw >= cap)
+        let as_heard = || self.sizes.heard_cap() == Some(raw);
+        raw >= page.limit || self.cap.map_or_else(|| as_heard() || looks_cut(), |cap| raw >= cap)
     }
 
     fn dense(&mut self, second: u64, shown: u64) {

@@ -31,6 +31,9 @@ pub(crate) struct Sizes {
     total: u64,
 }
 
+/// How old a cap that is seen again may be before that is noted, seconds.
+const REFRESH_S: u64 = 3_600;
+
 impl Sizes {
     /// `full`: the usual size. `tag` tells the filter from others, `window` is all that is to be read by it.
     pub(crate) fn new(full: u64, remembered: Remembered, tag: u64, window: Window) -> Self {
@@ -74,6 +77,27 @@ impl Sizes {
     pub(crate) fn made_progress(&mut self) {
         self.progressed = true;
         self.raised = None;
+    }
+
+    /// The events of a page that the relay was seen to cut in an earlier session.
+    pub(crate) fn heard_cap(&self) -> Option<u64> {
+        Some(self.remembered.cap.0.into()).filter(|cap| *cap > 0)
+    }
+
+    /// The relay cuts pages at `cap`, or doesn't where it was seen to before; what is to be remembered, where that is news.
+    /// `now`: unix seconds.
+    pub(crate) fn cuts_at(&mut self, cap: Option<u64>, now: u64) -> Option<Vec<u8>> {
+        let cap = cap.map_or((0, 0), |cap| (bounded(cap), now));
+        let known = self.remembered.cap;
+        if cap.0 == known.0 && now.saturating_sub(known.1) < REFRESH_S {
+            return None;
+        }
+        self.remembered.cap = cap;
+        // Pages that have grown to the usual size since are no news of this session's any more.
+        let recovered = self.limit >= self.full && self.remembered.limit.is_some();
+        let Remembered { limit, broke, .. } = self.remembered;
+        let (limit, broke) = if recovered { (None, None) } else { (limit, broke) };
+        Some(Remembered { limit, broke, ..self.remembered }.bytes())
     }
 
     fn broke_at(&self, second: u64) -> Option<Broke> {
@@ -127,7 +151,7 @@ impl Sizes {
         let most = bounded(self.most.max(page.raw));
         let most = if most > self.remembered.most.0 { (most, now) } else { self.remembered.most };
         let limit = Some(bounded(limit.min(self.full)));
-        Some(Remembered { limit, most, broke: broke.or(self.remembered.broke) }.bytes())
+        Some(Remembered { limit, most, broke: broke.or(self.remembered.broke), ..self.remembered }.bytes())
     }
 }
 

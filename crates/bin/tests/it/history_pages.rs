@@ -9,6 +9,7 @@ use testkit::relay::NoNegentropy;
 
 use crate::history_world::{KINDS, SECOND, WHOLE, complete, degraded, history, holds, relay_with, sound};
 use crate::net::{Net, ids};
+use crate::one_repo::{LONG_AGO, address, issue};
 use crate::program::Place;
 use crate::sync_command::sync;
 
@@ -34,6 +35,25 @@ fn a_second_beyond_a_page_is_whole_by_the_kinds_that_are_asked_for() {
     let line = synced.only();
     assert_eq!((&line["strategy"], &line["stored"]), (&json!("negentropy,req"), &json!(WHOLE)), "{line:#}");
     holds(&place, &events);
+}
+
+#[test]
+fn a_share_of_a_second_that_is_cut_where_pages_are_is_named_though_the_relay_says_it_shows_more() {
+    let of = |repo: &str, count: u64| (0..count).map(|n| issue(repo, n, LONG_AGO)).collect::<Vec<_>>();
+    let events =
+        [of("one", 130), of("two", 130), (0..40).map(|n| issue("one", 1_000 + n, LONG_AGO - 100 - n)).collect()];
+    let events = events.concat();
+    let net = relay_with(&events, 500, |faults| {
+        faults.no_negentropy = Some(NoNegentropy::NoticeDisabled);
+        faults.page_cap = Some(40);
+    });
+    let place = Place::new();
+    let filter = json!({ "#a": [address("one"), address("two")] }).to_string();
+    // Also when it is asked for again by what is known of it.
+    for _ in 0..3 {
+        let synced = sync(&place, &net, &["--filter", &filter]);
+        degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);
+    }
 }
 
 #[test]

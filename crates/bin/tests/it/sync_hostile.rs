@@ -1,5 +1,6 @@
 //! `sync` with relays that break the rules: an end, a clear word, the right exit code, and every good event stored.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::process::Stdio;
 
@@ -87,6 +88,22 @@ fn events_with_bad_signatures_are_dropped_and_a_relay_that_sends_many_is_degrade
         let held = stored(&place);
         assert!(held.len() >= 180 && held.is_subset(&ids(&events)), "{strategy}: {}", held.len());
     }
+}
+
+#[test]
+fn an_id_that_came_with_a_forgery_is_asked_for_again() {
+    let events = notes(200);
+    let (place, synced) = met(&events, &["--strategy", "negentropy"], |faults| faults.bad_signature_every = every(5));
+    assert!(rejected(synced.only(), "bad_signature") >= 40, "{synced:#?}");
+    degraded(&synced, &["bad_signature"]);
+    assert_eq!(stored(&place), ids(&events), "each is served well when it is asked for again");
+
+    // Where nothing else is served, all of it is missing, and that stays so.
+    let (place, synced) = met(&events, &["--strategy", "negentropy"], |faults| faults.bad_signature_every = every(1));
+    degraded(&synced, &["200 offered events aren't served"]);
+    assert_eq!(stored(&place), BTreeSet::new());
+    let line = synced.only();
+    assert_ne!(line["coverage"][0]["open"], json!([]), "{line:#}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn connect(relay: &Relay, frames: usize, drained: &[Window], remembered: &[u8]) 
 
 /// What is remembered of a relay whose pages are to be this large.
 fn pages_of(limit: u8) -> Vec<u8> {
-    [&[2, 0, 0, 0, limit][..], &[0; 12]].concat()
+    [&[3, 0, 0, 0, limit][..], &[0; 24]].concat()
 }
 
 /// The page size that was asked to be remembered.
@@ -61,11 +61,11 @@ fn a_relay_that_recovers_is_asked_for_whole_pages_again() {
 #[test]
 fn what_is_remembered_in_a_way_that_nobody_knows_counts_for_nothing() {
     let relay = Relay::new(vec![], 500);
-    for remembered in [&[1, 0, 0, 0, 30][..], &[2, 0, 0], &pages_of(30)[..16]] {
+    for remembered in [&[1, 0, 0, 0, 30][..], &[3, 0, 0], &pages_of(30)[..28]] {
         assert_eq!(limits(&connect(&relay, usize::MAX, &[], remembered).0), [100]);
     }
     assert_eq!(
-        limits(&connect(&relay, usize::MAX, &[], &[&[2, 0, 0, 255, 0][..], &[0; 12]].concat()).0),
+        limits(&connect(&relay, usize::MAX, &[], &[&[3, 0, 0, 255, 0][..], &[0; 24]].concat()).0),
         [100],
         "never more than configured"
     );
@@ -94,11 +94,11 @@ fn a_second_over_which_two_connections_broke_is_named() {
     let (_, told) = connect(&relay, 30, &[], &pages_of(5));
     let remembered = told.remembered.expect("remembered");
     // Other pages went before it: it is tried once more.
-    assert_eq!((remembered.len(), &remembered[17..25], remembered[33]), (34, &1_000u64.to_be_bytes()[..], 1));
+    assert_eq!((remembered.len(), &remembered[29..37], remembered[45]), (46, &1_000u64.to_be_bytes()[..], 1));
     let (asks, told) = connect(&relay, 30, &told.drained, &remembered);
     assert!(asks.iter().any(|asked| (asked.since, asked.until, asked.limit) == (1_000, 1_000, 100)));
     let remembered = told.remembered.expect("remembered");
-    assert_eq!((&remembered[..5], remembered[33]), (&[2, 0, 0, 0, 5][..], 2));
+    assert_eq!((&remembered[..5], remembered[45]), (&[3, 0, 0, 0, 5][..], 2));
     let (asks, told) = connect(&relay, 30, &told.drained, &remembered);
     assert!(asks.iter().all(|asked| asked.since < 1_000), "not asked for by itself");
     assert_eq!(told.dense.keys().copied().collect::<Vec<_>>(), [1_000]);
@@ -112,7 +112,7 @@ fn all_of_a_second_is_asked_for_where_nothing_else_is_left() {
     let mut remembered = pages_of(5);
     // A larger page was seen: nothing of this one is left out.
     remembered[8] = 60;
-    remembered[9..].copy_from_slice(&START.unix_s.to_be_bytes());
+    remembered[9..17].copy_from_slice(&START.unix_s.to_be_bytes());
     let (asks, told) = connect(&relay, 60, &drained, &remembered);
     assert_eq!(limits(&asks), [100]);
     assert!(told.dense.is_empty() && covers(told.drained, second));

@@ -158,6 +158,27 @@ fn a_second_alone_that_looks_cut_is_not_called_complete() {
 }
 
 #[test]
+fn a_second_alone_that_is_as_large_as_pages_were_cut_before_is_named() {
+    let mut events: Vec<_> = (0..150).map(|n| item(1_000, n)).collect();
+    events.extend((0..300).map(|n| item(n, 900 + n)));
+    let told = |remembered: &[u8], cap: usize, window: Window| {
+        let mut asked = request(Direction::Down);
+        // It says that it shows as many as are asked for.
+        (asked.profile.max_limit, asked.remembered, asked.window) = (Some(500), remembered.to_vec(), window);
+        run(&Relay::new(events.clone(), cap), asked)
+    };
+    let (all, second) = (request(Direction::Down).window, Window { since: 1_000, until: 1_000 });
+    let whole = told(&[], 40, all);
+    assert_eq!(whole.dense, BTreeMap::from([(1_000, 40)]));
+    let remembered = whole.remembered.expect("where pages are cut");
+    let alone = told(&remembered, 40, second);
+    assert_eq!((alone.dense, alone.drained, alone.remembered), (BTreeMap::from([(1_000, 40)]), vec![], None));
+    // It shows more now: what was seen before counts for nothing.
+    let larger = told(&remembered, 500, second);
+    assert_eq!((larger.delivered.len(), larger.remembered), (150, Some(vec![])));
+}
+
+#[test]
 fn what_was_drained_is_not_read_again() {
     let relay = Relay::new((0..100).map(|n| item(n, n)).collect(), 30);
     let mut asked = request(Direction::Down);

@@ -248,7 +248,8 @@ impl RelayLink {
         let Some(at) = self.fetches.get(&fetch).map(|fetch| fetch.at) else { return };
         let deadline = self.answer_deadline(at, now);
         let Some(fetch) = self.fetches.get_mut(&fetch) else { return };
-        if fetch.open.remove(&id).is_none() {
+        // A forgery in its place is as good as nothing.
+        if matches!(verdict, CheckVerdict::Bad(reason) if reason.is_forgery()) || fetch.open.remove(&id).is_none() {
             return;
         }
         fetch.deadline = deadline;

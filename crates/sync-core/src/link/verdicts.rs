@@ -108,7 +108,8 @@ impl RelayLink {
                 CheckVerdict::Bad(reason) => carried.drop_bad(reason),
             }
             if let Some(part) = carried.parts.get_mut(at.part) {
-                if matches!(verdict, CheckVerdict::Bad(_)) {
+                // What was forged stays wanted: the relay may serve the event itself when it is asked again.
+                if matches!(verdict, CheckVerdict::Bad(reason) if !reason.is_forgery()) {
                     part.account(id);
                 }
                 if let Some(piece) = part.pieces.get_mut(&at.piece) {

@@ -302,6 +302,11 @@ pub enum BadEvent {
 }
 
 impl BadEvent {
+    /// Whether it is not the event whose id it has: there may be another that is.
+    pub fn is_forgery(self) -> bool {
+        matches!(self, Self::WrongId | Self::BadSignature)
+    }
+
     /// The name in counts and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
