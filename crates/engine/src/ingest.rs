@@ -235,6 +235,7 @@ impl Checker {
             written: false,
             told: false,
             answers,
+            is_own,
             metrics,
             trouble,
             full,
@@ -308,6 +309,8 @@ struct Settle {
     written: bool,
     told: bool,
     answers: mpsc::Sender<Answer>,
+    /// Whether it came from the external own relay.
+    is_own: bool,
     metrics: Metrics,
     trouble: Trouble,
     full: Trouble,
@@ -355,8 +358,9 @@ impl Settle {
             });
         }
         let taken = |outcome: &&_| matches!(outcome, Ok(IntakeOutcome::Stored | IntakeOutcome::Held));
-        let stored = outcomes.iter().filter(taken).count();
-        self.metrics.events_synced(stored as u64);
+        // What the own relay confirms was counted when it came from elsewhere.
+        let synced = if self.is_own { 0 } else { outcomes.iter().filter(taken).count() };
+        self.metrics.events_synced(synced as u64);
         self.send(fresh.into_iter().zip(outcomes).map(|((token, id), outcome)| (token, id, outcome)).collect());
     }
 

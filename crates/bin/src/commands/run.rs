@@ -15,7 +15,7 @@ use telemetry::traces::Traces;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::{Context, now};
 use crate::admin::{self, AdminState};
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -73,10 +73,19 @@ fn served(
     result
 }
 
-/// Status and health before there are any.
+/// Status and health before there are any: what looks like a daemon without relays says that it has only begun.
 pub(super) fn shown() -> Shown {
-    Shown { status: watch::Sender::new(Arc::new(StatusReport::default())), health: watch::Sender::new(Health::Ok) }
+    let starting = StatusReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: now(),
+        trouble: STARTING.to_owned(),
+        ..StatusReport::default()
+    };
+    Shown { status: watch::Sender::new(Arc::new(starting)), health: watch::Sender::new(Health::Ok) }
 }
+
+/// What is shown as trouble until the first status is there.
+const STARTING: &str = "starting: what is stored is looked through, and no relay is known yet";
 
 /// The daemon with its admin endpoint, until `cancel`.
 ///

@@ -249,7 +249,7 @@ fn read_variable(text: &str, default: Option<&Value>) -> Value {
         Some(Value::Array(..)) => match read_toml(text) {
             Some(value) if value.as_array().is_some() => value,
             _ if text.trim_start().starts_with('[') => Value::from(text),
-            _ => Value::from(vec![text]),
+            _ => Value::from(text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>()),
         },
         _ => read_toml(text).unwrap_or_else(|| Value::from(text)),
     }

@@ -40,6 +40,7 @@ fn environment_variables_have_the_type_of_their_key() {
         .var("GRASP_SYNC_SYNC__BOOTSTRAP_RELAYS", r#"["wss://a.b", "wss://c.d"]"#)
         .var("GRASP_SYNC_SYNC__DAILY_SYNC", "")
         .var("GRASP_SYNC_SERVICE__DOMAIN", "git.example.com")
+        .var("GRASP_SYNC_ADMIN__HOSTS", "a.example, b.example,")
         .var("GRASP_SYNC_TELEMETRY__SERVICE_NAME", "42")
         .var("GRASP_SYNC_TELEMETRY__SAMPLE_RATIO", "0.5")
         .var("GRASP_SYNC_LIMITS__MAX_EVENT_SIZE", "65536")
@@ -55,6 +56,7 @@ fn environment_variables_have_the_type_of_their_key() {
         ("sync.bootstrap_relays", json!(["wss://a.b", "wss://c.d"])),
         ("sync.daily_sync", json!([])),
         ("service.domain", json!(["git.example.com"])),
+        ("admin.hosts", json!(["a.example", "b.example"])),
         ("telemetry.service_name", json!("42")),
         ("telemetry.sample_ratio", json!(0.5)),
         ("limits.max_event_size", json!("65536")),

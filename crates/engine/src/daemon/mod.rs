@@ -27,7 +27,7 @@ use telemetry::metrics::{AttemptResult, Metrics};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tracing::{Level, Span};
 
 use crate::driver::{self, Driven, RelayEvent, Shared};
 use crate::gate;
@@ -407,10 +407,10 @@ impl Daemon {
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
                 ManagerOutput::Status { relay, from, to, reason, cause } => {
-                    if self.may_wake_somebody(&relay, to, cause.as_ref()) {
-                        tracing::warn!(%relay, %from, %to, %reason, "status");
-                    } else {
-                        tracing::info!(%relay, %from, %to, %reason, "status");
+                    match self.level(&relay, (from, to), cause.as_ref()) {
+                        Level::WARN => tracing::warn!(%relay, %from, %to, %reason, "status"),
+                        Level::INFO => tracing::info!(%relay, %from, %to, %reason, "status"),
+                        _ => tracing::debug!(%relay, %from, %to, %reason, "status"),
                     }
                 }
                 ManagerOutput::Health { relay, state } => {

@@ -1,11 +1,13 @@
-//! What was warned of: one warning for a relay and a cause, however often that comes back (SPEC §12). What it says the next
-//! times is at INFO.
+//! What was warned of: one warning for a relay and a cause, however often that comes back (SPEC §12). The next times it is
+//! said at INFO.
 
 use std::collections::HashMap;
 
 use sync_core::MonoMillis;
 use sync_core::manager::Cause;
 use sync_core::model::{ConnectionStatus, RelayUrl};
+
+use tracing::Level;
 
 use super::Daemon;
 
@@ -65,20 +67,28 @@ impl Warned {
 }
 
 impl Daemon {
-    /// Whether a relay's new status may wake somebody: it can't be had whole; or it is the own relay, and away, so that nothing
-    /// is published.
-    pub(super) fn may_wake_somebody(&mut self, relay: &RelayUrl, to: ConnectionStatus, cause: Option<&Cause>) -> bool {
+    /// How loud a relay's new status is said. It may wake somebody where the relay can't be had whole; or where it is the own
+    /// one, and away, so that nothing is published. Attempts that fail again and again are for whoever looks for a fault:
+    /// strangers decide which relays there are.
+    pub(super) fn level(
+        &mut self,
+        relay: &RelayUrl,
+        (from, to): (ConnectionStatus, ConnectionStatus),
+        cause: Option<&Cause>,
+    ) -> Level {
+        use ConnectionStatus::{Connected, ConnectedDegraded, Connecting, Disconnected};
         let now = self.now().mono_ms;
-        match (to, cause) {
-            (ConnectionStatus::Connected, _) => {
+        let mut is_news = || cause.is_some_and(|cause| self.warned.is_news(relay, cause, now));
+        match to {
+            Connecting => Level::DEBUG,
+            Connected => {
                 self.warned.is_well(relay, now);
-                false
+                Level::INFO
             }
-            (ConnectionStatus::ConnectedDegraded, Some(cause)) => self.warned.is_news(relay, cause, now),
-            (ConnectionStatus::Disconnected, Some(cause)) => {
-                self.config.manager.is_own(relay) && !self.is_stopping && self.warned.is_news(relay, cause, now)
-            }
-            _ => false,
+            ConnectedDegraded if is_news() => Level::WARN,
+            Disconnected if self.config.manager.is_own(relay) && !self.is_stopping && is_news() => Level::WARN,
+            Disconnected if from == Connecting && !is_news() => Level::DEBUG,
+            _ => Level::INFO,
         }
     }
 }
