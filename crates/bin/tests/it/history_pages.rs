@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use nostr::event::Event;
 use serde_json::json;
-use testkit::relay::NoNegentropy;
+use testkit::relay::{NoNegentropy, TooBig, TooBigWording};
 
 use crate::history_world::{KINDS, SECOND, WHOLE, complete, degraded, history, holds, relay_with, sound};
 use crate::net::{Net, ids};
@@ -50,6 +50,22 @@ fn a_share_of_a_second_that_is_cut_where_pages_are_is_named_though_the_relay_say
     let place = Place::new();
     let filter = json!({ "#a": [address("one"), address("two")] }).to_string();
     // Also when it is asked for again by what is known of it.
+    for _ in 0..3 {
+        let synced = sync(&place, &net, &["--filter", &filter]);
+        degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);
+    }
+}
+
+#[test]
+fn a_second_of_which_less_is_shown_than_a_reconciliation_found_too_big_is_named() {
+    let mut events: Vec<Event> = (0..150).map(|n| issue("one", n, LONG_AGO)).collect();
+    events.extend((0..40).map(|n| issue("one", 1_000 + n, LONG_AGO - 100 - n)));
+    let net = relay_with(&events, 500, |faults| {
+        faults.too_big = Some(TooBig { cap: 40, wording: TooBigWording::default() });
+        faults.page_cap = Some(40);
+    });
+    let place = Place::new();
+    let filter = json!({ "#a": [address("one")] }).to_string();
     for _ in 0..3 {
         let synced = sync(&place, &net, &["--filter", &filter]);
         degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);

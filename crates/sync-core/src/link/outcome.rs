@@ -101,9 +101,22 @@ impl RelayLink {
             && part.split(second, 2, share_of.is_some(), learnt.target().unwrap_or(0))
         {
             for filter in [high, low] {
-                part.todo.push(Span { filter, window, strategy, share_of: Some(second), chase: false, seen: None });
+                part.todo.push(Span {
+                    filter,
+                    window,
+                    strategy,
+                    share_of: Some(second),
+                    chase: false,
+                    seen: None,
+                    beyond: None,
+                });
             }
             return self.set_aside(at);
+        }
+        if length(window) == 1
+            && let Some(piece) = self.piece(at)
+        {
+            piece.span.beyond = cap;
         }
         self.fall_back(at, FailureReason::TooBig { cap }, text, false);
     }

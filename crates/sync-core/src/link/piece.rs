@@ -55,6 +55,8 @@ pub(super) struct Span {
     /// Its filter was narrowed by a value that was seen: other values may be there. Which of the second's questions it is
     /// a share of.
     pub(super) seen: Option<usize>,
+    /// More events than this are in its one second, by the relay's own word.
+    pub(super) beyond: Option<u64>,
 }
 
 /// What a drained span says something of.

@@ -193,8 +193,15 @@ impl RelayLink {
         part.suspects.extend(ids);
         if let Some(strategy) = reader {
             let narrow = merged(windows, MAX_CHASES).into_iter();
-            let span =
-                |window| Span { filter: filter.clone(), window, strategy, share_of: None, chase: true, seen: None };
+            let span = |window| Span {
+                filter: filter.clone(),
+                window,
+                strategy,
+                share_of: None,
+                chase: true,
+                seen: None,
+                beyond: None,
+            };
             part.todo.extend(narrow.map(span));
         }
     }
@@ -256,7 +263,9 @@ impl RelayLink {
     fn split_dense(&mut self, at: At, dense: Dense, relay: &RelayUrl, local: &dyn LocalSets) -> Narrowed {
         let Dense { second, shown, certain } = dense;
         let Some(span) = self.piece(at).map(|piece| piece.span.clone()) else { return Narrowed::NoWay };
-        let Span { filter, strategy, share_of, seen, .. } = span;
+        let Span { filter, strategy, share_of, seen, beyond, .. } = span;
+        // One strategy was told that there are more than another one was shown.
+        let certain = certain || beyond.is_some_and(|beyond| shown <= beyond);
         // Where a question is asked, what its shares show is counted: all of them are asked for.
         let open = match seen {
             None => narrow::open_shares(&filter, &self.known_shares(at.batch, second)),
@@ -285,7 +294,7 @@ impl RelayLink {
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, shown, None)) };
         let window = Window { since: second, until: second };
-        let span = |filter| Span { filter, window, strategy, share_of: Some(second), chase: false, seen };
+        let span = |filter| Span { filter, window, strategy, share_of: Some(second), chase: false, seen, beyond: None };
         part.todo.extend(filters.into_iter().map(span));
         Narrowed::Asked
     }
