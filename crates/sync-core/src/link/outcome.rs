@@ -101,15 +101,7 @@ impl RelayLink {
             && part.split(second, 2, share_of.is_some(), learnt.target().unwrap_or(0))
         {
             for filter in [high, low] {
-                part.todo.push(Span {
-                    filter,
-                    window,
-                    strategy,
-                    share_of: Some(second),
-                    chase: false,
-                    seen: None,
-                    beyond: None,
-                });
+                part.todo.push(Span { share_of: Some(second), ..Span::new(filter, window, strategy) });
             }
             return self.set_aside(at);
         }

@@ -160,15 +160,7 @@ impl Part {
     }
 
     fn span(&self, window: Window) -> Span {
-        Span {
-            filter: self.filter.clone(),
-            window,
-            strategy: 0,
-            share_of: None,
-            chase: false,
-            seen: None,
-            beyond: None,
-        }
+        Span::new(self.filter.clone(), window, 0)
     }
 
     fn with(filter: Filter, window: Window, covered: Vec<Window>, dense: BTreeMap<u64, u64>) -> Self {
@@ -339,15 +331,7 @@ impl Part {
         if let Some(strategy) = split.read.take() {
             split.open = 1;
             let (filter, window) = (self.filter.clone(), Window { since: second, until: second });
-            self.todo.push(Span {
-                filter,
-                window,
-                strategy,
-                share_of: Some(second),
-                chase: false,
-                seen: None,
-                beyond: None,
-            });
+            self.todo.push(Span { share_of: Some(second), ..Span::new(filter, window, strategy) });
             return None;
         }
         Some(!split.doubt && !split.failed)

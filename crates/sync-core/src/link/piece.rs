@@ -71,6 +71,11 @@ pub(super) enum Drains {
 }
 
 impl Span {
+    /// All of `filter` over `window`, by the strategy at this place of the order.
+    pub(super) fn new(filter: Filter, window: Window, strategy: usize) -> Self {
+        Self { filter, window, strategy, share_of: None, chase: false, seen: None, beyond: None }
+    }
+
     pub(super) fn drains(&self) -> Drains {
         match (self.chase, self.share_of, self.seen) {
             (true, ..) | (_, Some(_), Some(_)) => Drains::Nothing,

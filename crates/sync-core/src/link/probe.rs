@@ -247,15 +247,7 @@ impl RelayLink {
         let Span { filter, strategy, share_of, seen, .. } = piece.span.clone();
         let (replaces, alone) = (share_of.is_some(), Window { since: second, until: second });
         if length(piece.span.window) > 1 {
-            part.todo.push(Span {
-                filter,
-                window: alone,
-                strategy,
-                share_of: None,
-                chase: false,
-                seen: None,
-                beyond: None,
-            });
+            part.todo.push(Span::new(filter, alone, strategy));
             return;
         }
         // What went up for the filter is compared now, too.
@@ -276,8 +268,7 @@ impl RelayLink {
             return;
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, records, next)) };
-        let span =
-            |filter| Span { filter, window: alone, strategy, share_of: Some(second), chase: false, seen, beyond: None };
+        let span = |filter| Span { share_of: Some(second), seen, ..Span::new(filter, alone, strategy) };
         part.todo.extend(filters.into_iter().map(span));
         if let Some(piece) = part.pieces.get_mut(&at.piece) {
             piece.stood_for = true;

@@ -193,15 +193,7 @@ impl RelayLink {
         part.suspects.extend(ids);
         if let Some(strategy) = reader {
             let narrow = merged(windows, MAX_CHASES).into_iter();
-            let span = |window| Span {
-                filter: filter.clone(),
-                window,
-                strategy,
-                share_of: None,
-                chase: true,
-                seen: None,
-                beyond: None,
-            };
+            let span = |window| Span { chase: true, ..Span::new(filter.clone(), window, strategy) };
             part.todo.extend(narrow.map(span));
         }
     }
@@ -294,7 +286,7 @@ impl RelayLink {
         }
         let seen = if proves { seen } else { seen.or_else(|| part.question(second, shown, None)) };
         let window = Window { since: second, until: second };
-        let span = |filter| Span { filter, window, strategy, share_of: Some(second), chase: false, seen, beyond: None };
+        let span = |filter| Span { share_of: Some(second), seen, ..Span::new(filter, window, strategy) };
         part.todo.extend(filters.into_iter().map(span));
         Narrowed::Asked
     }
