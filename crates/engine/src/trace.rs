@@ -366,7 +366,7 @@ mod tests {
         traces.begin(&relay, &request);
         traces.superseded(request.id, &link, &metrics);
         traces.superseded(request.id, &link, &metrics);
-        let text = metrics.encode().expect("encodes");
+        let text = metrics.encode(telemetry::metrics::Format::OpenMetrics).expect("encodes");
         let labels = r#"{strategy="none",reason="daily_sync",outcome="superseded"}"#;
         assert!(text.contains(&format!("grasp_sync_batches_total{labels} 1\n")), "{text}");
     }

@@ -60,7 +60,7 @@ async fn encoded_metrics(State(state): State<AdminState>, headers: HeaderMap) ->
     // A scraper says in several lines what it takes, or in one.
     let accepted: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accepted.join(","));
-    match state.metrics.encode_as(format) {
+    match state.metrics.encode(format) {
         Ok(text) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")).into_response(),
     }

@@ -207,3 +207,16 @@ fn health_config(config: &Config) -> HealthConfig {
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_the_first_status_there_is_one_that_says_so() {
+        let shown = shown();
+        let status = shown.status.borrow();
+        assert!(status.trouble.starts_with("starting") && status.relays.is_empty(), "{status:?}");
+        assert!(status.at > 0 && !status.version.is_empty(), "{status:?}");
+    }
+}

@@ -37,6 +37,17 @@ fn a_second_beyond_a_page_is_whole_by_the_kinds_that_are_asked_for() {
     holds(&place, &events);
 }
 
+/// The second in which all of it lies is named, also when it is asked for again by what is known of it.
+fn named_as_dense(net: &Net, repos: &[&str]) {
+    let place = Place::new();
+    let addresses: Vec<_> = repos.iter().map(|repo| address(repo)).collect();
+    let filter = json!({ "#a": addresses }).to_string();
+    for _ in 0..3 {
+        let synced = sync(&place, net, &["--filter", &filter]);
+        degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);
+    }
+}
+
 #[test]
 fn a_share_of_a_second_that_is_cut_where_pages_are_is_named_though_the_relay_says_it_shows_more() {
     let of = |repo: &str, count: u64| (0..count).map(|n| issue(repo, n, LONG_AGO)).collect::<Vec<_>>();
@@ -47,13 +58,7 @@ fn a_share_of_a_second_that_is_cut_where_pages_are_is_named_though_the_relay_say
         faults.no_negentropy = Some(NoNegentropy::NoticeDisabled);
         faults.page_cap = Some(40);
     });
-    let place = Place::new();
-    let filter = json!({ "#a": [address("one"), address("two")] }).to_string();
-    // Also when it is asked for again by what is known of it.
-    for _ in 0..3 {
-        let synced = sync(&place, &net, &["--filter", &filter]);
-        degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);
-    }
+    named_as_dense(&net, &["one", "two"]);
 }
 
 #[test]
@@ -64,12 +69,7 @@ fn a_second_of_which_less_is_shown_than_a_reconciliation_found_too_big_is_named(
         faults.too_big = Some(TooBig { cap: 40, wording: TooBigWording::default() });
         faults.page_cap = Some(40);
     });
-    let place = Place::new();
-    let filter = json!({ "#a": [address("one")] }).to_string();
-    for _ in 0..3 {
-        let synced = sync(&place, &net, &["--filter", &filter]);
-        degraded(&synced, &[&format!("second {LONG_AGO}:"), "more than 40 events"]);
-    }
+    named_as_dense(&net, &["one"]);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn five_lines_find_three_relays_and_everything_that_admission_accepts() {
     let totals = &status["totals"];
     assert_eq!((&totals["relays"], &totals["connected"], &totals["complete"]), (&3.into(), &3.into(), &3.into()));
     assert_eq!(totals["store_events"], world.accepted().len());
+    assert_eq!(status["trouble"], "", "that it has only begun is said no more");
     let repos = world.repos().count() as u64;
     assert!(totals["repos"].as_u64() >= Some(repos), "{totals}");
 

@@ -407,7 +407,9 @@ impl Daemon {
                 ManagerOutput::Link { relay, command } => self.command(&relay, command),
                 ManagerOutput::Persist(writes) => self.persist(writes),
                 ManagerOutput::Status { relay, from, to, reason, cause } => {
-                    match self.level(&relay, (from, to), cause.as_ref()) {
+                    let is_needed = self.config.manager.is_own(&relay) && !self.is_stopping;
+                    let now = self.now().mono_ms;
+                    match self.warned.level(&relay, (from, to), cause.as_ref(), is_needed, now) {
                         Level::WARN => tracing::warn!(%relay, %from, %to, %reason, "status"),
                         Level::INFO => tracing::info!(%relay, %from, %to, %reason, "status"),
                         _ => tracing::debug!(%relay, %from, %to, %reason, "status"),
@@ -421,7 +423,7 @@ impl Daemon {
                     tracing::warn!(limit, %text, "limit hit");
                 }
                 ManagerOutput::Warn { relay, cause, text } => {
-                    let is_news = self.warned.is_news(&relay, &cause, self.shared.clock.now().mono_ms);
+                    let is_news = self.warned.is_news(&relay, &cause, self.now().mono_ms);
                     within.in_scope(|| match is_news {
                         true => tracing::warn!(%relay, "{text}"),
                         false => tracing::info!(%relay, "{text}"),

@@ -8,9 +8,6 @@ use sync_core::manager::Cause;
 use sync_core::model::{ConnectionStatus, RelayUrl};
 
 use tracing::Level;
-
-use super::Daemon;
-
 /// Relays that are remembered; past that the memory begins anew.
 const MAX_RELAYS: usize = 10_000;
 /// Causes that are remembered of a relay, the latest.
@@ -64,29 +61,28 @@ impl Warned {
         told.causes.push((cause.clone(), now));
         true
     }
-}
 
-impl Daemon {
-    /// How loud a relay's new status is said. It may wake somebody where the relay can't be had whole; or where it is the own
-    /// one, and away, so that nothing is published. Attempts that fail again and again are for whoever looks for a fault:
-    /// strangers decide which relays there are.
+    /// How loud a relay's new status is said. It may wake somebody where the relay can't be had whole; or where it is away and
+    /// `is_needed`: the own one, without which nothing is published. Attempts that fail again and again are for whoever looks
+    /// for a fault: strangers decide which relays there are.
     pub(super) fn level(
         &mut self,
         relay: &RelayUrl,
         (from, to): (ConnectionStatus, ConnectionStatus),
         cause: Option<&Cause>,
+        is_needed: bool,
+        now: MonoMillis,
     ) -> Level {
         use ConnectionStatus::{Connected, ConnectedDegraded, Connecting, Disconnected};
-        let now = self.now().mono_ms;
-        let mut is_news = || cause.is_some_and(|cause| self.warned.is_news(relay, cause, now));
+        let mut is_news = || cause.is_some_and(|cause| self.is_news(relay, cause, now));
         match to {
             Connecting => Level::DEBUG,
             Connected => {
-                self.warned.is_well(relay, now);
+                self.is_well(relay, now);
                 Level::INFO
             }
             ConnectedDegraded if is_news() => Level::WARN,
-            Disconnected if self.config.manager.is_own(relay) && !self.is_stopping && is_news() => Level::WARN,
+            Disconnected if is_needed && is_news() => Level::WARN,
             Disconnected if from == Connecting && !is_news() => Level::DEBUG,
             _ => Level::INFO,
         }
@@ -122,6 +118,33 @@ mod tests {
         warned.is_well(&own, 400);
         warned.is_well(&own, 600);
         assert!(warned.is_news(&own, &Cause::Away, 700));
+    }
+
+    #[test]
+    fn a_status_is_as_loud_as_it_is_news() {
+        use ConnectionStatus::{Connected, ConnectedDegraded, Connecting, Disconnected, Syncing};
+        let mut warned = Warned::new(10_000, 300);
+        let (away, missing) = (Some(&Cause::Away), Some(&Cause::Missing(None)));
+        for (at, name, from, to, cause, is_needed, level) in [
+            (0, "a", Disconnected, Connecting, None, false, Level::DEBUG),
+            (1, "a", Connecting, Disconnected, away, false, Level::INFO),
+            (2, "a", Connecting, Disconnected, away, false, Level::DEBUG),
+            (3, "a", Syncing, ConnectedDegraded, missing, false, Level::WARN),
+            (4, "a", Syncing, ConnectedDegraded, missing, false, Level::INFO),
+            (5, "a", ConnectedDegraded, Connected, None, false, Level::INFO),
+            (6, "a", Connected, Disconnected, away, false, Level::INFO),
+            (310, "a", Syncing, ConnectedDegraded, missing, false, Level::WARN),
+            (0, "own", Connecting, Disconnected, away, true, Level::WARN),
+            (1, "own", Connecting, Disconnected, away, true, Level::DEBUG),
+            (2, "own", Syncing, Connected, None, true, Level::INFO),
+            (3, "own", Connected, Disconnected, away, true, Level::INFO),
+            (4, "own", Syncing, Connected, None, true, Level::INFO),
+            (304, "own", Connected, Disconnected, away, true, Level::WARN),
+            (305, "stopping", Connected, Disconnected, away, false, Level::INFO),
+        ] {
+            let found = warned.level(&relay(name), (from, to), cause, is_needed, at);
+            assert_eq!(found, level, "{name} at {at}: {from} to {to}");
+        }
     }
 
     #[test]

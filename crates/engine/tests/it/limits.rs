@@ -16,6 +16,7 @@ use sync_core::nostr::filter::Filter;
 use sync_core::strategy::RelayProfile;
 use sync_core::transport::{BoxFuture, Connection, Connector, Fault, FaultKind, FrameSink, FrameSource, Target};
 use telemetry::Metrics;
+use telemetry::metrics::Format;
 use testkit::world::{keys, sign};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ use crate::daemon::config;
 use crate::support::{memory, req, shared, url};
 
 fn value(metrics: &Metrics, series: &str) -> Option<u64> {
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
 }
 
@@ -128,7 +129,7 @@ async fn run_until(connector: Unlucky, until: impl Fn(&Metrics) -> bool) {
         };
         let seen = tokio::time::timeout(Duration::from_secs(15), seen).await;
         cancel.cancel();
-        assert!(seen.is_ok(), "it never came:\n{}", metrics.encode().expect("encodes"));
+        assert!(seen.is_ok(), "it never came:\n{}", metrics.encode(Format::OpenMetrics).expect("encodes"));
     };
     let (ended, ()) = tokio::join!(running, watching);
     assert_eq!(ended, Ok(()));

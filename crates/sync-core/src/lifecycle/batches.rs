@@ -1,6 +1,7 @@
 //! What one relay is asked, what becomes of it, and when its history is complete (SPEC §6, §7, §10).
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
 use nostr::event::EventId;
 use nostr::filter::Filter;
@@ -319,10 +320,12 @@ impl RelayLife {
 
     /// What kind of reason [`RelayLife::missing`] gives.
     pub(super) fn cause(&self) -> Cause {
-        match self.failed.first() {
-            Some(failure) => Cause::missing(failure.map(|failure| &failure.reason)),
-            None if !self.live_refused.is_empty() => Cause::LiveRefused,
-            None => Cause::CatchingUp,
+        if !self.failed.is_empty() {
+            Cause::Missing(self.failed.first().map(|failure| discriminant(&failure.reason)))
+        } else if !self.live_refused.is_empty() {
+            Cause::LiveRefused
+        } else {
+            Cause::CatchingUp
         }
     }
 

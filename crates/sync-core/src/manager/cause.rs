@@ -1,5 +1,7 @@
 //! Kinds of trouble with a relay: whatever the words, one is warned of once (SPEC §12).
 
+use std::mem::Discriminant;
+
 use crate::model::FailureReason;
 use crate::transport::FaultKind;
 
@@ -9,8 +11,9 @@ use crate::transport::FaultKind;
 pub enum Cause {
     /// There is no connection.
     Away,
-    /// Something of its history is missing, for this reason: [`Cause::missing`].
-    Missing(&'static str),
+    /// Something of its history is missing, for a reason of this kind; ids, counts and moments of it make no difference. `None`:
+    /// nobody knows why.
+    Missing(Option<Discriminant<FailureReason>>),
     /// A live subscription is refused.
     LiveRefused,
     /// What live sync missed is being asked for.
@@ -28,22 +31,4 @@ pub enum Cause {
     LastingFault(FaultKind),
     /// It connected when it wasn't asked to.
     NotAskedFor,
-}
-
-impl Cause {
-    /// What is missing is missing for this; ids, counts and moments of it make no difference. `None`: nobody knows.
-    pub fn missing(reason: Option<&FailureReason>) -> Self {
-        Self::Missing(match reason {
-            None => "",
-            Some(FailureReason::NotServed { .. }) => "not served",
-            Some(FailureReason::DenseSecond { .. }) => "dense second",
-            Some(FailureReason::TooBig { .. }) => "too big",
-            Some(FailureReason::Unsupported) => "unsupported",
-            Some(FailureReason::Refused { .. }) => "refused",
-            Some(FailureReason::Timeout) => "timeout",
-            Some(FailureReason::ConnectionLost) => "connection lost",
-            Some(FailureReason::Protocol) => "protocol",
-            Some(FailureReason::Local) => "local",
-        })
-    }
 }

@@ -234,16 +234,18 @@ impl FailedItems {
         }
     }
 
-    /// The failure that [`FailedItems::reason`] names; `Some(None)` where a group has none.
-    pub fn first(&self) -> Option<Option<&Failure>> {
-        self.groups.values().next().map(|group| group.failures.first())
+    /// The failure that [`FailedItems::reason`] names; `None` where there is none, or the first group has none.
+    pub fn first(&self) -> Option<&Failure> {
+        self.groups.values().next()?.failures.first()
     }
 
     /// One line that names a filter and what is missing of it, and counts the rest.
     pub fn reason(&self) -> Option<String> {
-        let first = self.first()?;
+        if self.groups.is_empty() {
+            return None;
+        }
         let count: u64 = self.groups.values().map(|group| group.failure_count).sum();
-        let first = match first {
+        let first = match self.first() {
             Some(failure) => failure.line(),
             None => "a batch failed without a reason".to_owned(),
         };

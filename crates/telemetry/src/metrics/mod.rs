@@ -385,19 +385,11 @@ impl Metrics {
         self.0.registered.described()
     }
 
-    /// All metrics as OpenMetrics.
-    ///
-    /// # Errors
-    /// A value can't be formatted; none of those above is of that sort.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        self.encode_as(Format::OpenMetrics)
-    }
-
     /// All metrics, written in this way.
     ///
     /// # Errors
-    /// As [`Metrics::encode`].
-    pub fn encode_as(&self, format: Format) -> Result<String, fmt::Error> {
+    /// A value can't be formatted; none of those above is of that sort.
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, self.0.registered.registry())?;
         Ok(if format == Format::Text { format::text_of(&text) } else { text })

@@ -48,7 +48,7 @@ fn labels(line: &str) -> Vec<&str> {
 fn what_is_described_is_what_is_exposed() {
     let metrics = Metrics::new();
     exercised(&metrics);
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     let typed: Vec<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     let told: Vec<(&str, &str)> = metrics
@@ -77,7 +77,7 @@ fn what_is_described_is_what_is_exposed() {
 fn what_a_process_does_not_have_is_not_exposed() {
     let metrics = Metrics::new();
     metrics.process(Process { max_files: Some(9), ..Process::default() });
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     assert!(text.contains("process_max_fds 9\n"), "{text}");
     for name in
         ["process_open_fds", "process_resident_memory_bytes", "grasp_sync_outbox_events", "grasp_sync_own_relay_up"]
@@ -90,7 +90,7 @@ fn what_a_process_does_not_have_is_not_exposed() {
 fn a_batch_that_was_given_up_is_counted_and_not_timed() {
     let metrics = Metrics::new();
     metrics.batch_superseded("", "daily_sync");
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     let line = r#"grasp_sync_batches_total{strategy="none",reason="daily_sync",outcome="superseded"} 1"#;
     assert!(text.lines().any(|found| found == line), "{text}");
     assert!(!text.contains("grasp_sync_batch_seconds_count"), "{text}");
@@ -100,7 +100,7 @@ fn a_batch_that_was_given_up_is_counted_and_not_timed() {
 fn every_name_of_the_contract_is_exposed_with_its_labels_and_type() {
     let metrics = Metrics::new();
     exercised(&metrics);
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     for line in [
         r#"ngit_sync_relay_connected{relay="wss://a.b"} 3"#,
         r#"ngit_sync_relay_status{relay="wss://a.b"} 1"#,
@@ -133,8 +133,8 @@ fn every_name_of_the_contract_is_exposed_with_its_labels_and_type() {
 fn clones_share_their_numbers_and_processes_do_not() {
     let metrics = Metrics::new();
     metrics.clone().events_synced(1);
-    assert!(metrics.encode().expect("encodes").contains("ngit_sync_events_synced_total 1\n"));
-    assert!(Metrics::new().encode().expect("encodes").contains("ngit_sync_events_synced_total 0\n"));
+    assert!(metrics.encode(Format::OpenMetrics).expect("encodes").contains("ngit_sync_events_synced_total 1\n"));
+    assert!(Metrics::new().encode(Format::OpenMetrics).expect("encodes").contains("ngit_sync_events_synced_total 0\n"));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn past_the_bound_counters_share_a_label_and_gauges_are_left_out() {
         metrics.relay_status(relay, 4);
         metrics.bytes(relay, Direction::Up, 10);
     }
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     let series = |name: &str| {
         let mut lines: Vec<_> = text.lines().filter(|line| line.starts_with(name)).collect();
         lines.sort_unstable();
@@ -170,7 +170,7 @@ fn the_bound_is_five_hundred_relays() {
     for number in 0..2_000 {
         metrics.connection_attempt(&format!("wss://{number}.example"), AttemptResult::Failure);
     }
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     let series = text.lines().filter(|line| line.starts_with("ngit_sync_connection_attempts_total")).count();
     assert_eq!(series, 501);
     assert!(text.contains(r#"{relay="other",result="failure"} 1500"#));
@@ -183,14 +183,19 @@ fn a_limit_is_news_once_for_each_relay() {
         ["wss://a", "wss://a", "wss://b", "wss://c", "wss://d"].map(|relay| metrics.relay_limit_hit(relay, "max_tags"));
     assert_eq!(hits, [true, false, true, true, false], "the last two share a label");
     assert!(metrics.relay_limit_hit("wss://a", "max_future"));
-    assert!(metrics.encode().expect("encodes").contains("grasp_sync_limit_hits_total{limit=\"max_tags\"} 5\n"));
+    assert!(
+        metrics
+            .encode(Format::OpenMetrics)
+            .expect("encodes")
+            .contains("grasp_sync_limit_hits_total{limit=\"max_tags\"} 5\n")
+    );
 }
 
 #[test]
 fn hostile_label_values_are_escaped() {
     let metrics = Metrics::new();
     metrics.relay_status("wss://a\"} 1\nforged{x=\"\\", 3);
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     assert!(
         text.contains(r#"ngit_sync_relay_connected{relay="wss://a\"} 1\nforged{x=\"\\"} 3"#),
         "the value must stay within its quotes:\n{text}"
@@ -214,12 +219,16 @@ fn a_relay_that_is_let_go_of_leaves_nothing_and_gives_its_place_to_another() {
     metrics.retain_relays(|relay| relay == "wss://a");
     assert!(!metrics.relay_limit_hit("wss://a", "max_tags"), "it stays while it is known");
     metrics.retain_relays(|relay| relay == "wss://b");
-    assert!(!metrics.encode().expect("encodes").contains("wss://a"));
+    assert!(!metrics.encode(Format::OpenMetrics).expect("encodes").contains("wss://a"));
     touch("wss://b");
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     assert_eq!(text.matches("relay=\"wss://b\"").count(), 6, "{text}");
     touch("wss://a");
-    assert_eq!(metrics.encode().expect("encodes").matches("relay=\"other\"").count(), 2, "counters alone");
+    assert_eq!(
+        metrics.encode(Format::OpenMetrics).expect("encodes").matches("relay=\"other\"").count(),
+        2,
+        "counters alone"
+    );
     metrics.retain_relays(|_| false);
-    assert!(metrics.encode().expect("encodes").contains("relay=\"other\""), "what is shared stays");
+    assert!(metrics.encode(Format::OpenMetrics).expect("encodes").contains("relay=\"other\""), "what is shared stays");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use telemetry::Metrics;
 use telemetry::log::{LogOptions, subscriber};
+use telemetry::metrics::Format;
 use telemetry::spans::{ConnectionSpan, Tracer};
 use telemetry::traces::{Service, TraceOptions, Traces};
 use testkit::otlp::{Manner, Receiver};
@@ -86,7 +87,7 @@ impl Export {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let text = self.metrics.encode().expect("encodes");
+        let text = self.metrics.encode(Format::OpenMetrics).expect("encodes");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a number"))
     }
@@ -103,7 +104,11 @@ impl Export {
     fn wait(&self, what: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !what(self) {
-            assert!(Instant::now() < deadline, "in vain:\n{}", self.metrics.encode().expect("encodes"));
+            assert!(
+                Instant::now() < deadline,
+                "in vain:\n{}",
+                self.metrics.encode(Format::OpenMetrics).expect("encodes")
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -133,7 +138,7 @@ fn everything_reaches_the_collector_by_the_end_with_who_sent_it() {
     let (metrics, took) = export.finish(Duration::from_secs(10));
     let spans = receiver.spans();
     assert_eq!((spans.len(), receiver.problems()), (1_300, Vec::new()));
-    assert!(metrics.encode().expect("encodes").contains("grasp_sync_spans_exported_total 1300\n"));
+    assert!(metrics.encode(Format::OpenMetrics).expect("encodes").contains("grasp_sync_spans_exported_total 1300\n"));
     assert!(took < Duration::from_secs(10), "{took:?}");
     let resource = &spans[0].resource;
     for (name, value) in [("service.name", "tested"), ("service.version", "1.2.3"), ("deployment", "here")] {
@@ -262,7 +267,7 @@ fn the_end_waits_for_a_slow_collector_and_no_longer_than_it_may() {
     let endpoint = export.endpoint.clone();
     let (metrics, took) = export.finish(Duration::from_secs(1));
     assert!(took <= Duration::from_millis(1_300), "{took:?}");
-    let text = metrics.encode().expect("encodes");
+    let text = metrics.encode(Format::OpenMetrics).expect("encodes");
     assert!(text.contains("grasp_sync_spans_dropped_total{cause=\"stopped\"} 3\n"), "{text}");
     let lines = Log::of_process().of(&endpoint);
     assert!(lines.iter().any(|line| line.contains("WARN") && line.contains("cause=\"stopped\"")), "{lines:?}");
@@ -278,7 +283,7 @@ fn the_end_is_quick_where_nobody_listens_or_nothing_waits() {
         let (metrics, took) = export.finish(Duration::from_secs(10));
         assert!(took < Duration::from_secs(5), "{took:?}");
         let lost = format!("grasp_sync_spans_dropped_total{{cause=\"unreachable\"}} {spans}\n");
-        let text = metrics.encode().expect("encodes");
+        let text = metrics.encode(Format::OpenMetrics).expect("encodes");
         assert!(text.contains(&lost), "{text}");
     }
 }
